@@ -1,0 +1,47 @@
+"""Graph fusions on the ONNX IR: what the trace left apart that one operator, or none, does as well.
+
+Attention itself is fused while tracing. Each module here holds one fusion and draws it in its docstring; `apply(graph)` returns how often it
+was made. The order matters and is the order of `PIPELINE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from zen_edge.exporters.fusions import (
+    activations,
+    candidates,
+    packed_projections,
+    repeated_shapes,
+    reshapes,
+    skip_layer_normalization,
+    tied_head,
+    zero_bias,
+)
+
+PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
+    zero_bias.apply,
+    reshapes.apply,
+    packed_projections.apply,
+    tied_head.apply,
+    activations.apply,
+    skip_layer_normalization.apply,
+    candidates.apply,
+    repeated_shapes.apply,
+)
+
+
+def fuse(model: ir.Model) -> dict[str, int]:
+    """Apply every fusion to `model` in place and drop what they left without use. Returns how often each was made, by name."""
+    made = {}
+    for apply in PIPELINE:
+        made[apply.__module__.rpartition(".")[2]] = apply(model.graph)
+        passes.RemoveUnusedNodesPass()(model)
+    model.opset_imports.setdefault("com.microsoft", 1)
+    passes.CommonSubexpressionEliminationPass()(model)
+    passes.RemoveUnusedNodesPass()(model)
+    passes.TopologicalSortPass()(model)
+    return made

@@ -1,0 +1,11 @@
+"""Precisions: what the weights of a fused graph become. One scheme, one module; `SCHEMES` names them as the command line does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from zen_edge.exporters.quantization import fp32, int8
+
+SCHEMES: dict[str, Callable[[ir.Graph], int]] = {"fp32": fp32.apply, "int8": int8.apply}

@@ -1,0 +1,3 @@
+"""Marian: OPUS-MT and its kin are translators."""
+
+TASK = "translation"

@@ -1,0 +1,209 @@
+"""Attention as one fused operator while a transformers model is traced.
+
+transformers lets one register an attention function and a mask function by name. Ours leave one com.microsoft::MultiHeadAttention in the
+graph instead of the arithmetic, hand the padding mask through as it came, and give the operator its past keys and values, so that neither
+masks nor caches are computed around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
+
+from zen_edge.errors import UnsupportedModelError
+
+NAME = "zen_edge"
+
+# Keywords whose values change nothing when a model is evaluated: dropout is off, and the rest are for other attention functions or outputs.
+HARMLESS = frozenset(
+    {"dropout", "output_attentions", "output_hidden_states", "return_dict", "use_cache", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"}
+    | {"position_ids", "cache_position", "encoder_hidden_states", "encoder_attention_mask", "past_key_values", "num_items_in_batch"}
+)
+
+
+@dataclass(frozen=True)
+class MaskKind:
+    """What a mask tensor made by `fused_mask` stands for. key_padding: (B,T) bool, True where a key may be seen; None: every key."""
+
+    causal: bool
+    key_padding: torch.Tensor | None
+
+
+class SelfAttentionLayer(DynamicLayer):
+    """One decoder layer's self-attention cache whose past stays apart from the new keys and values, (R,N,P|S,H) each.
+
+    `update` returns both joined, as every model expects. The attention function finds the layer again through the joined tensor and hands the
+    parts to the operator, which joins them itself; the concatenation is then dead and leaves the graph.
+    """
+
+    def __init__(self, past_keys: torch.Tensor, past_values: torch.Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(past_keys, past_values)
+        self.past = (past_keys, past_values)
+        self.keys, self.values = past_keys, past_values
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        self.new = (key_states, value_states)
+        self.keys = torch.cat([self.past[0], key_states], dim=-2)
+        self.values = torch.cat([self.past[1], value_states], dim=-2)
+        self.keys.zen_edge_layer = self
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        return self.keys.shape[-2]  # transformers asks numel() first, which would pin a symbolic length
+
+
+class CrossAttentionLayer(DynamicLayer):
+    """One decoder layer's cross-attention keys and values, (B,N,T,H): given, or kept from the first `update`."""
+
+    def __init__(self, keys: torch.Tensor | None = None, values: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.keys, self.values = keys, values
+        self.is_initialized = keys is not None
+        if keys is not None:
+            keys.zen_edge_cross = True
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        self.keys, self.values, self.is_initialized = key_states, value_states, True
+        return key_states, value_states
+
+    def get_seq_length(self) -> int:
+        return 0 if self.keys is None else self.keys.shape[-2]
+
+
+def fused_mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: int = 0,
+    kv_offset: int = 0,
+    mask_function: Callable[..., Any] = causal_mask_function,
+    attention_mask: torch.Tensor | None = None,
+    device: torch.device | None = None,
+    **_: Any,
+) -> torch.Tensor:
+    """A boolean mask, True where a key may be seen, marked with what it stands for: (1|B, 1, S|1, T).
+
+    The attention function reads the mark and never the tensor, which is then dead; a model that computes with its mask gets one that is right.
+    """
+    if mask_function not in (causal_mask_function, bidirectional_mask_function):
+        raise UnsupportedModelError(
+            f"this model masks attention with {getattr(mask_function, '__qualname__', mask_function)!r}; only causal and padding masks are exported so far."
+        )
+    causal = mask_function is causal_mask_function
+    if causal:
+        keys = torch.arange(kv_length, device=device) + kv_offset
+        queries = torch.arange(q_length, device=device) + q_offset
+        mask = keys[None, None, None, :] <= queries[None, None, :, None]
+        if attention_mask is not None:
+            mask = mask & attention_mask[:, None, None, :]
+    elif attention_mask is not None:
+        mask = attention_mask[:, None, None, :].to(torch.bool)
+    else:
+        mask = torch.ones((1, 1, 1, kv_length), dtype=torch.bool, device=device)
+    mask.zen_edge_mask = MaskKind(causal, attention_mask)
+    return mask
+
+
+def _heads_last(x: torch.Tensor) -> torch.Tensor:
+    """(B,N,S,H) -> (B,S,N*H), as the operator takes its queries."""
+    return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], x.shape[1] * x.shape[3])
+
+
+def _fold(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """(R,S,D) -> (B, R/B*S, D): rows that share an input become positions of one query, so that keys and values are not copied per beam.
+
+    Said with ONNX operators, because PyTorch cannot know that R is a multiple of B.
+    """
+    R, S, D = query.shape
+    B = keys.shape[0]
+    rows = torch.onnx.ops.symbolic("Shape", [keys], {"start": 0, "end": 1}, dtype=torch.int64, shape=(1,))
+    shape = torch.onnx.ops.symbolic("Concat", [rows, torch.tensor([-1, D])], {"axis": 0}, dtype=torch.int64, shape=(3,))
+    return torch.onnx.ops.symbolic("Reshape", [query, shape], {}, dtype=query.dtype, shape=(B, R * S // B, D))
+
+
+def _unfold(x: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """(B, R/B*S, D) -> the shape of `query`, (R,S,D)."""
+    shape = torch.onnx.ops.symbolic("Shape", [query], {}, dtype=torch.int64, shape=(3,))
+    return torch.onnx.ops.symbolic("Reshape", [x, shape], {}, dtype=x.dtype, shape=tuple(query.shape))
+
+
+def _operator(inputs: list[torch.Tensor | None], shapes: list[tuple[Any, ...]], num_heads: int, scale: float, causal: bool) -> tuple[torch.Tensor, ...]:
+    while inputs[-1] is None:
+        inputs = inputs[:-1]
+    dtype = inputs[0].dtype
+    # The least finite number of the type, not the operator's default of -10000: a masked key gets exactly no weight, and float16 stays finite.
+    attributes = {"num_heads": num_heads, "scale": scale, "mask_filter_value": torch.finfo(dtype).min} | ({"unidirectional": 1} if causal else {})
+    return torch.onnx.ops.symbolic_multi_out(
+        "com.microsoft::MultiHeadAttention", inputs, attributes, dtypes=[dtype] * len(shapes), shapes=shapes, version=1
+    )
+
+
+def fused_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    position_bias: torch.Tensor | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention function. query (R,N,S,H), key and value (B,N,T,H) -> (R,S,N,H).
+
+    Raises UnsupportedModelError for anything it does not understand, because an ignored keyword is a wrong answer.
+    """
+    refused = sorted(name for name, given in others.items() if given is not None and name not in HARMLESS)
+    if refused:
+        raise UnsupportedModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which the fused operator does not do.")
+    R, N, S, H = query.shape
+    if key.shape[1] != N:
+        raise UnsupportedModelError(f"{type(module).__name__} has {key.shape[1]} key/value heads for {N} query heads; grouped heads are not exported yet.")
+    scale = float(H**-0.5 if scaling is None else scaling)
+    kind: MaskKind | None = getattr(attention_mask, "zen_edge_mask", None)
+    layer: SelfAttentionLayer | None = getattr(key, "zen_edge_layer", None)
+    padding, bias = None, position_bias
+    if kind is not None:
+        causal, padding = kind.causal, None if kind.key_padding is None else kind.key_padding.to(torch.int32)
+    else:
+        causal = attention_mask is None and S != 1 and bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
+        if attention_mask is not None:
+            added = torch.where(attention_mask, 0.0, torch.finfo(query.dtype).min) if attention_mask.dtype == torch.bool else attention_mask
+            bias = added if bias is None else bias + added
+    if bias is not None:
+        bias = bias.expand(bias.shape[0], bias.shape[1], S, key.shape[2])
+
+    merged = _heads_last(query)
+    if layer is not None:
+        new_key, new_value = (_heads_last(x) for x in layer.new)
+        present = (R, N, key.shape[2], H)
+        inputs = [merged, new_key, new_value, None, padding, bias, *layer.past]
+        out, layer.keys, layer.values = _operator(inputs, [(R, S, N * H), present, present], N, scale, causal)
+    elif getattr(key, "zen_edge_cross", False):
+        folded = _fold(merged, key)
+        (out,) = _operator([folded, key, value, None, padding, bias], [tuple(folded.shape)], N, scale, causal)
+        out = _unfold(out, merged)
+    else:
+        (out,) = _operator([merged, _heads_last(key), _heads_last(value), None, padding, bias], [(R, S, N * H)], N, scale, causal)
+    return out.reshape(R, S, N, H), None
+
+
+@contextmanager
+def fused(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+    """`model` with its attention fused inside the block, and as it was after it."""
+    AttentionInterface.register(NAME, fused_attention)
+    AttentionMaskInterface.register(NAME, fused_mask)
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield model
+    finally:
+        model.set_attn_implementation(before)

@@ -1,0 +1,131 @@
+"""Load a trained model from a folder in Hugging Face layout, or from the hub."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import logging as transformers_logging
+
+from zen_edge.errors import CheckpointError, UnsupportedModelError
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model in float32, ready to be evaluated. folder: where its files lie; None if they came from the hub's cache."""
+
+    name: str
+    folder: Path | None
+    revision: str | None
+    model: PreTrainedModel
+    tokenizer: Any
+
+    @property
+    def model_type(self) -> str:
+        return str(self.model.config.model_type)
+
+    def weights_hash(self) -> str:
+        """sha256 over names, shapes and float32 values of all parameters: the same for every file format of the same weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name}{tuple(tensor.shape)}".encode())
+            digest.update(memoryview(tensor.detach().float().contiguous().numpy()).cast("B"))
+        return digest.hexdigest()
+
+
+def load_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoint:
+    """Raises CheckpointError for what cannot be read as a checkpoint, UnsupportedModelError for one that zen-edge does not export."""
+    name = str(model)
+    folder = Path(model) if Path(model).exists() else None
+    if folder is not None:
+        _require_checkpoint(folder)
+    elif ":" in name:
+        raise UnsupportedModelError(f"{name!r} looks like a factory of your own module; zen-edge exports checkpoints of encoder-decoder models so far.")
+    elif len(Path(name).parts) > 2 or name.startswith((".", "/", "~")):
+        raise CheckpointError(f"there is no folder {name!r}; give a checkpoint folder (config.json and weights) or a hub id such as Helsinki-NLP/opus-mt-en-fr.")
+    source = str(folder or name)
+    where: dict[str, Any] = {"local_files_only": folder is not None, "trust_remote_code": False} | ({"revision": revision} if revision else {})
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        config = _read(source, lambda: AutoConfig.from_pretrained(source, **where))
+        _require_supported(config)
+        loaded, report = _read(
+            source, lambda: AutoModelForSeq2SeqLM.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True, **where)
+        )
+        tokenizer = _read(source, lambda: AutoTokenizer.from_pretrained(source, **where))
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+    _require_whole(source, report)
+    return Checkpoint(name, folder, revision, loaded.eval(), tokenizer)
+
+
+def _require_checkpoint(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; give the checkpoint folder that holds config.json and the weights.")
+    if (folder / "zen-edge.json").exists():
+        raise CheckpointError(f"{folder} is a zen-edge bundle already; give the PyTorch checkpoint it was made from.")
+    if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
+        raise UnsupportedModelError(f"{folder} holds an adapter without its base model; merge it first (peft's merge_and_unload) and save the whole model.")
+    if not (folder / "config.json").exists():
+        raise CheckpointError(f"{folder} has no config.json; a checkpoint folder holds config.json, weights and tokenizer files.")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} is not JSON: {_line(error)}.") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise CheckpointError(f"{folder / 'config.json'} names no model_type, so its architecture is unknown.")
+    if "auto_map" in config:
+        raise UnsupportedModelError(f"{folder} needs code of its own (auto_map in config.json); only architectures that transformers ships are exported.")
+    if not any((folder / name).exists() for name in WEIGHTS):
+        raise CheckpointError(f"{folder} has no weights; expected one of {', '.join(WEIGHTS)}.")
+
+
+def _require_supported(config: Any) -> None:
+    kind = config.model_type
+    if getattr(config, "auto_map", None):
+        raise UnsupportedModelError("this checkpoint needs code of its own (auto_map in config.json); only architectures that transformers ships are exported.")
+    if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise UnsupportedModelError(f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM.")
+    near = difflib.get_close_matches(kind, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, 1, 0.3) or ["marian"]
+    raise UnsupportedModelError(f"{kind} is not an encoder-decoder model for text; the nearest that is: {near[0]}.")
+
+
+def _require_whole(source: str, report: dict[str, Any]) -> None:
+    missing = sorted(report.get("missing_keys") or [])
+    wrong = sorted(str(key) for key in report.get("mismatched_keys") or [])
+    for what, names in (("lacks", missing), ("holds the wrong shape for", wrong)):
+        if names:
+            raise CheckpointError(f"{source} {what} {len(names)} of the model's weights ({names[0]} first); they would be random. Save the whole model again.")
+
+
+def _read(source: str, load: Any) -> Any:
+    """`load()`, with whatever a broken checkpoint makes of it told in one line."""
+    try:
+        return load()
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ImportError, EOFError, AssertionError) as error:
+        if os.environ.get("ZEN_EDGE_DEBUG") == "1":
+            raise
+        raise CheckpointError(f"{source} cannot be loaded: {_line(error)}") from error
+    except Exception as error:
+        raise CheckpointError(f"{source} cannot be loaded: {type(error).__name__}: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]}..."

@@ -1,0 +1,120 @@
+"""Trace the graphs of an encoder-decoder model with fused attention, every batch and length axis free."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import torch
+from transformers import PreTrainedModel
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+
+from zen_edge.exporters.attention import fused
+from zen_edge.exporters.wrappers import Decoder, Encoder
+
+OPSET = 21  # the CUDA kernels of ONNX Runtime serve 21 to 23
+
+
+@dataclass(frozen=True)
+class DecoderSizes:
+    """L decoder layers of N heads of H numbers each."""
+
+    layers: int
+    heads: int
+    head_size: int
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> DecoderSizes:
+        """Measured on one token instead of read from the configuration, where every architecture names them differently."""
+        ids = torch.ones(1, 1, dtype=torch.long)
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        with torch.no_grad():
+            model(input_ids=ids, decoder_input_ids=ids, past_key_values=cache, use_cache=True)
+        _, heads, _, head_size = cache.self_attention_cache.layers[0].keys.shape
+        return cls(len(cache.self_attention_cache.layers), heads, head_size)
+
+
+def _names(kind: str, layers: int) -> list[str]:
+    return [f"{kind}_{part}_{i}" for i in range(layers) for part in ("key", "value")]
+
+
+def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
+    """encoder graph: input_ids, attention_mask (B,T) -> cross_key_i, cross_value_i (B,N,T,H)."""
+    ids = torch.ones(2, 7, dtype=torch.long)
+    B, T = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim("T", min=1, max=2**20)
+    axes = {0: B, 1: T}
+    return _export(
+        model,
+        Encoder(model, sizes.layers),
+        (ids, torch.ones_like(ids)),
+        (axes, axes),
+        ["input_ids", "attention_mask"],
+        _names("cross", sizes.layers),
+        "encoder",
+    )
+
+
+def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
+    """decoder graph: one for the first and every later step; see `wrappers.Decoder` for its inputs and outputs."""
+    L, N, H = sizes.layers, sizes.heads, sizes.head_size
+    # Sizes that differ in every axis, so that no two of them are taken for the same.
+    rows, inputs, length, source, before = 6, 3, 2, 7, 5
+    axis = {name: torch.export.Dim(name, min=1, max=2**16) for name in "RSBT"} | {"P": torch.export.Dim("P", min=0, max=2**16)}
+    ids, mask = torch.ones(rows, length, dtype=torch.long), torch.ones(inputs, source, dtype=torch.long)
+    cross = [torch.zeros(inputs, N, source, H) for _ in range(2 * L)]
+    past = [torch.zeros(rows, N, before, H) for _ in range(2 * L)]
+    shapes = (
+        {0: axis["R"], 1: axis["S"]},
+        {0: axis["B"], 1: axis["T"]},
+        [{0: axis["B"], 2: axis["T"]}] * (2 * L),
+        [{0: axis["R"], 2: axis["P"]}] * (2 * L),
+    )
+    return _export(
+        model,
+        Decoder(model, L),
+        (ids, mask, cross, past),
+        shapes,
+        ["input_ids", "attention_mask", *_names("cross", L), *_names("past", L)],
+        ["logits", *_names("present", L)],
+        "decoder",
+    )
+
+
+def _export(
+    model: PreTrainedModel,
+    module: torch.nn.Module,
+    example: tuple[object, ...],
+    shapes: Sequence[object],
+    inputs: list[str],
+    outputs: list[str],
+    name: str,
+) -> ir.Model:
+    with fused(model), torch.no_grad(), _quiet():
+        program = torch.export.export(module.eval(), example, dynamic_shapes=tuple(shapes), strict=False)
+        traced = torch.onnx.export(
+            program, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, verbose=False, external_data=False
+        )
+    assert traced is not None
+    traced.model.graph.name = name
+    return traced.model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's chatter off the user's terminal; what goes wrong is raised, not logged."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

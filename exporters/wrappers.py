@@ -1,0 +1,76 @@
+"""The two graphs of an encoder-decoder model, as modules to trace."""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from zen_edge.exporters.attention import CrossAttentionLayer, SelfAttentionLayer
+
+
+class Encoder(torch.nn.Module):
+    """(input_ids (B,T), attention_mask (B,T)) -> cross keys and values of every decoder layer, (B,N,T,H) each, keys before values.
+
+    The decoder runs on one start token with an empty cache; only what it puts into the cross-attention cache is returned, so the rest is dead
+    and the exporter drops it.
+    """
+
+    def __init__(self, model: PreTrainedModel, layers: int) -> None:
+        super().__init__()
+        self.model, self.layers = model, layers
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        states = self.model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask, return_dict=True).last_hidden_state
+        cross = Cache(layers=[CrossAttentionLayer() for _ in range(self.layers)])
+        own = Cache(layer_class_to_replicate=None, layers=[_Forgetful() for _ in range(self.layers)])
+        start = torch.zeros(input_ids.shape[0], 1, dtype=torch.long)  # any token: nothing that is returned depends on it
+        self.model.get_decoder()(
+            input_ids=start,
+            encoder_hidden_states=states,
+            encoder_attention_mask=attention_mask,
+            past_key_values=EncoderDecoderCache(own, cross),
+            use_cache=True,
+        )
+        return tuple(x for layer in cross.layers for x in (layer.keys, layer.values))
+
+
+class _Forgetful(CrossAttentionLayer):
+    """A self-attention cache that is always empty: the start token sees itself only."""
+
+    def get_seq_length(self) -> int:
+        return 0
+
+
+class Decoder(torch.nn.Module):
+    """(input_ids (R,S), attention_mask (B,T), [cross key, cross value (B,N,T,H)] * L, [past key, past value (R,N,P,H)] * L)
+    -> logits (R,S,V), [present key, present value (R,N,P+S,H)] * L.
+
+    R is a multiple of B: the beams of one input are neighbouring rows and share its cross keys and values.
+    """
+
+    def __init__(self, model: PreTrainedModel, layers: int) -> None:
+        super().__init__()
+        self.model, self.layers = model, layers
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, ...]:
+        pairs = range(0, 2 * self.layers, 2)
+        own_cache = Cache(layers=[SelfAttentionLayer(past[i], past[i + 1]) for i in pairs])
+        cross_cache = Cache(layers=[CrossAttentionLayer(cross[i], cross[i + 1]) for i in pairs])
+        cache = EncoderDecoderCache(own_cache, cross_cache)
+        for i in range(self.layers):
+            cache.is_updated[i] = True  # cross keys and values are ready: the encoder's states are not projected again
+        B, T = attention_mask.shape
+        states = torch.zeros(B, T, self.model.config.hidden_size)  # only its presence and shape matter
+        logits = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=attention_mask,
+            decoder_input_ids=input_ids,
+            past_key_values=cache,
+            use_cache=True,
+            return_dict=True,
+        ).logits
+        return (logits, *(x for layer in own_cache.layers for x in (layer.keys, layer.values)))

@@ -1,0 +1,122 @@
+"""Beam search, step for step as transformers' `_beam_search` does it: the same candidates, the same float32 additions in the same order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.runtimes.decoding.candidates import Candidates, candidates, request
+from zen_edge.runtimes.decoding.greedy import LEAVE_SHARE
+from zen_edge.runtimes.decoding.options import GenerationOptions
+from zen_edge.runtimes.decoding.sequence import Search, Sequence_, common_prefix
+from zen_edge.runtimes.decoding.step import C, Ids, Scores, Step
+
+LOWEST = -1e9  # transformers' score of what must not win: a beam that is not there, or one that has just finished
+
+
+@dataclass(frozen=True)
+class BeamState:
+    finished: tuple[tuple[Sequence_, ...], ...]  # of each input, best first
+    running: frozenset[int]  # the inputs whose search goes on
+    inputs: tuple[int, ...]  # the inputs that ids hold, num_beams rows each
+    ids: Ids  # (R,t)
+    start_length: int
+    num_return_sequences: int
+
+    def settled(self) -> list[list[int]]:
+        """For each input the beginning that every hypothesis shares, running or finished, that may still be returned."""
+        hypotheses = [[list(one.tokens) for one in best[: self.num_return_sequences]] for best in self.finished]
+        beams = self.ids[:, self.start_length :].reshape(len(self.inputs), -1, self.ids.shape[1] - self.start_length).tolist()
+        for each, rows in zip(self.inputs, beams, strict=True):
+            if each in self.running:
+                hypotheses[each] += rows
+        return [common_prefix(rows) for rows in hypotheses]
+
+
+def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions, *, vocab_size: int) -> Search:
+    """Yields a state after each step and returns num_return_sequences sequences, best first, for each row of `start` (B,S)."""
+    num_beams, start_length = options.num_beams, start.shape[1]
+    limit = options.length_limit(start_length)
+    rules = options.active_rules(start_length, vocab_size)
+    wanted = max(2, 1 + len(options.eos_token_ids)) * num_beams
+
+    finished: list[tuple[Sequence_, ...]] = [()] * len(start)  # of each input, best first, at most num_beams
+    inputs = list(range(len(start)))  # those in the batch; A is their number
+    running = set(inputs)
+    scores = np.full((len(start), num_beams), LOWEST, np.float32)
+    scores[:, 0] = 0  # the first step sees one row for each input: all its candidates go on from the first beam
+    ids, new_ids = start, start
+    beam_index: Ids | None = None
+    input_index: Ids | None = None
+    while running:
+        asked = request(rules, ids, wanted, vocab_size)
+        step_scores, cache = step(
+            new_ids, cache, top_k=asked.top_k, log_sum_exp=asked.source == "top", beam_index=beam_index, input_index=input_index
+        )
+        found = candidates(asked, step_scores, log_probs=True)
+        best, rows, tokens = _continuations(found, scores, wanted)  # (A,K) each
+        ends: NDArray[np.bool_] = np.full(tokens.shape, ids.shape[1] + 1 >= limit)
+        for end in options.eos_token_ids:
+            ends |= tokens == end
+
+        # Only a sequence among the first num_beams candidates may finish; the others are there so that enough go on.
+        final_scores = best[:, :num_beams] / (ids.shape[1] + 1 - start_length) ** options.length_penalty
+        for place in np.flatnonzero(ends[:, :num_beams].any(axis=1)).tolist():
+            if inputs[place] in running:
+                new = [
+                    Sequence_((*ids[rows[place, each], start_length:].tolist(), int(tokens[place, each])), float(final_scores[place, each]))
+                    for each in np.flatnonzero(ends[place, :num_beams]).tolist()
+                ]
+                finished[inputs[place]] = _best(finished[inputs[place]], new, num_beams)
+
+        chosen = best + np.where(ends, np.float32(LOWEST), np.float32(0))
+        order = np.argsort(-chosen, axis=1, kind="stable")[:, :num_beams]
+        scores = np.take_along_axis(chosen, order, axis=1)
+        going_on = np.take_along_axis(rows, order, axis=1).reshape(-1)  # (A * num_beams,)
+        new_ids = np.take_along_axis(tokens, order, axis=1).reshape(-1, 1)
+        rows_before = len(ids)
+        ids = np.concatenate((ids[going_on], new_ids), axis=1)
+
+        hoped = _best_possible(scores, options, ids.shape[1] - start_length, limit - start_length)
+        stuck = np.logical_and.reduce(ends, axis=1).tolist()
+        for place, each in enumerate(inputs):
+            full = len(finished[each]) == num_beams
+            worst = finished[each][-1].score if full else LOWEST
+            if stuck[place] or not hoped[place] > worst or (full and options.early_stopping is True):
+                running.discard(each)
+        yield BeamState(tuple(finished), frozenset(running), tuple(inputs), ids, start_length, options.num_return_sequences)
+
+        input_index = None
+        if len(inputs) - len(running) >= LEAVE_SHARE * len(inputs):
+            input_index = np.array([place for place, each in enumerate(inputs) if each in running], np.int64)
+            stay = (input_index[:, None] * num_beams + np.arange(num_beams)).reshape(-1)
+            going_on, ids, new_ids, scores = going_on[stay], ids[stay], new_ids[stay], scores[input_index]
+            inputs = [inputs[place] for place in input_index.tolist()]
+        beam_index = None if np.array_equal(going_on, np.arange(rows_before)) else going_on
+    # As in transformers, an empty sequence stands in where too few finished with a score above LOWEST.
+    missing = (Sequence_((), LOWEST),) * num_beams
+    return [list((best_of + missing)[: options.num_return_sequences]) for best_of in finished]
+
+
+def _continuations(found: Candidates, scores: Scores, wanted: int) -> tuple[Scores, Ids, Ids]:
+    """The best continuations of each input, best first: accumulated scores, rows of the step they go on from, tokens; (A,K) each."""
+    num_inputs, num_beams = scores.shape
+    num_rows, width = found.ids.shape
+    copies = num_inputs * num_beams // num_rows  # at the first step one row stands for all beams of its input
+    log_probs, tokens = found.scores.repeat(copies, axis=0), found.ids.repeat(copies, axis=0)
+    totals = (log_probs.reshape(num_inputs, num_beams, width) + scores[:, :, None]).reshape(num_inputs, -1)
+    order = np.argsort(-totals, axis=1, kind="stable")[:, :wanted]
+    rows = (np.arange(num_inputs)[:, None] * num_beams + order // width) // copies
+    return np.take_along_axis(totals, order, axis=1), rows, np.take_along_axis(tokens.reshape(num_inputs, -1), order, axis=1)
+
+
+def _best(finished: tuple[Sequence_, ...], new: list[Sequence_], num_beams: int) -> tuple[Sequence_, ...]:
+    merged = [*finished, *(one for one in new if one.score > LOWEST)]
+    return tuple(sorted(merged, key=lambda one: -one.score)[:num_beams])
+
+
+def _best_possible(scores: Scores, options: GenerationOptions, length: int, longest: int) -> list[float]:
+    """What the best running beam of each input may still reach, as transformers estimates it."""
+    hopeful = options.early_stopping == "never" and options.length_penalty > 0
+    reached: list[float] = (scores[:, 0] / (longest if hopeful else length) ** options.length_penalty).tolist()
+    return reached

@@ -1,0 +1,134 @@
+"""The best next tokens of each row, after the rules: from the step's top candidates where that is exact, else from every score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.errors import ZenEdgeError
+from zen_edge.runtimes.decoding.rule import Ban, Effect, Force, Rescore, Rule
+from zen_edge.runtimes.decoding.step import Ids, Scores, StepScores
+
+MOST_BANS = 256  # of a row; beyond, asking the step for so many more candidates costs more than reading every score
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a search asks of the next step, known from the ids so far."""
+
+    wanted: int  # candidates a row
+    vocab_size: int
+    effects: tuple[Effect, ...]  # what the rules will do, from the last forcing one on: it wipes out what came before
+    source: Literal["top", "forced", "all"]
+    banned: Sequence[frozenset[int]] | None  # of each row, unless source is "all"
+    top_k: int  # to ask the step for
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Tokens and processed scores (R,K); banned tokens may be among them, with score -inf."""
+
+    scores: Scores
+    ids: Ids
+    every_score: Scores | None = None  # (R,V) processed, where they had to be read
+
+
+def request(rules: Sequence[Rule], ids: Ids, wanted: int, vocab_size: int) -> Request:
+    """What to ask the step for, so that `wanted` candidates a row are left after `rules`, given all ids so far (R,t)."""
+    effects: tuple[Effect, ...] = ()
+    for rule in rules:
+        effect = rule(ids)
+        if isinstance(effect, Force):
+            effects = (effect,)
+        elif effect is not None:
+            effects = (*effects, effect)
+    wanted = min(wanted, vocab_size)
+    if not effects:
+        return Request(wanted, vocab_size, effects, "top", None, wanted)
+    bans = [effect.rows for effect in effects if isinstance(effect, Ban)]
+    banned = None if not bans else bans[0] if len(bans) == 1 else [frozenset().union(*rows) for rows in zip(*bans, strict=True)]
+    most = max(map(len, banned)) if banned else 0
+    if any(isinstance(effect, Rescore) for effect in effects) or most > MOST_BANS:
+        return Request(wanted, vocab_size, effects, "all", None, 1)
+    if isinstance(effects[0], Force):
+        return Request(wanted, vocab_size, effects, "forced", banned, 1)
+    return Request(wanted, vocab_size, effects, "top", banned, min(wanted + most, vocab_size))
+
+
+def candidates(asked: Request, scores: StepScores, *, log_probs: bool) -> Candidates:
+    """The candidates that were asked for. With `log_probs` the rules work on the log-softmax, as in beam search, else on the logits.
+
+    Raises ZenEdgeError when the scores are not numbers.
+    """
+    if asked.source == "all":
+        found = _best(every_score(asked, scores, log_probs=log_probs), asked.wanted)
+    elif asked.source == "forced":
+        found = _forced(asked, rows=len(scores.top_scores))
+    else:
+        found = _top(asked, scores, log_probs)
+    unsound: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(found.scores), axis=1)
+    if scores.log_sum_exp is not None:
+        unsound = unsound | np.isnan(scores.log_sum_exp)
+    if unsound.any():
+        raise ZenEdgeError(
+            f"The decoder gave scores that are not numbers (NaN, or all infinite) for row {unsound.argmax()} of {len(unsound)}: "
+            "the weights are damaged or overflow; check the bundle with `zen-edge parity`, or export it with --precision fp32."
+        )
+    return found
+
+
+def every_score(asked: Request, scores: StepScores, *, log_probs: bool) -> Scores:
+    """Every score (R,V) after the rules."""
+    full = scores.logits().astype(np.float32, copy=False)
+    if log_probs:
+        full = log_softmax(full)
+    for effect in asked.effects:
+        full = effect.apply(full)
+    return full
+
+
+def log_softmax(scores: Scores) -> Scores:
+    """Over the last axis; NaN where a row is all -inf."""
+    with np.errstate(invalid="ignore"):
+        shifted: Scores = scores - scores.max(axis=-1, keepdims=True)
+        sums: Scores = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        return shifted - sums
+
+
+def _top(asked: Request, scores: StepScores, log_probs: bool) -> Candidates:
+    found = scores.top_scores
+    if log_probs:
+        assert scores.log_sum_exp is not None
+        with np.errstate(invalid="ignore"):  # inf - inf: reported as NaN
+            found = found - scores.log_sum_exp[:, None]
+    if asked.banned is not None:
+        mask = [[token in row for token in tokens] for tokens, row in zip(scores.top_ids.tolist(), asked.banned, strict=True)]
+        found = np.where(mask, np.float32(-np.inf), found)
+    return Candidates(found, scores.top_ids)
+
+
+def _forced(asked: Request, rows: int) -> Candidates:
+    force = asked.effects[0]
+    assert isinstance(force, Force)
+    tokens = list(dict.fromkeys(force.ids))
+    # Fewer forced tokens than candidates: the rest of the vocabulary follows, all of it at -inf.
+    tokens += islice((token for token in range(asked.vocab_size) if token not in force.ids), max(0, asked.wanted - len(tokens)))
+    ids = np.tile(np.array(tokens, np.int64), (rows, 1))
+    found = np.where(np.isin(ids, force.ids), np.float32(0), np.float32(-np.inf))
+    if asked.banned is not None:
+        found = np.where([[token in row for token in tokens] for row in asked.banned], np.float32(-np.inf), found)
+    return Candidates(found, ids)
+
+
+def _best(scores: Scores, wanted: int) -> Candidates:
+    """The `wanted` best of each row of (R,V), best first, the lower id first among equals."""
+    if wanted == 1:
+        ids = scores.argmax(axis=1)[:, None]
+        return Candidates(np.take_along_axis(scores, ids, axis=1), ids, scores)
+    ids = np.sort(np.argpartition(-scores, wanted - 1, axis=1)[:, :wanted], axis=1)
+    found = np.take_along_axis(scores, ids, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    return Candidates(np.take_along_axis(found, order, axis=1), np.take_along_axis(ids, order, axis=1), scores)

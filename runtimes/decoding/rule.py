@@ -1,0 +1,86 @@
+"""What a logits rule is: from the ids so far it tells what will happen to the next scores.
+
+A rule that only bans or forces tokens says so before the step, so that a search can do with the best candidates instead of
+every score. Each effect can also be applied to the full scores; both ways give the same result.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from zen_edge.runtimes.decoding.step import Ids, Scores
+
+
+@dataclass(frozen=True)
+class Ban:
+    """Tokens that may not come next, one set a row; rows may share a set. Ids outside the vocabulary change nothing."""
+
+    rows: Sequence[frozenset[int]]
+
+    def apply(self, scores: Scores) -> Scores:
+        banned = scores.copy()
+        if all(row is self.rows[0] for row in self.rows):
+            banned[:, _within(self.rows[0], scores.shape[1])] = -np.inf
+        else:
+            for scores_of_row, row in zip(banned, self.rows, strict=True):
+                scores_of_row[_within(row, scores.shape[1])] = -np.inf
+        return banned
+
+
+@dataclass(frozen=True)
+class Force:
+    """Only these tokens may come next, each with score 0, whatever the model says."""
+
+    ids: tuple[int, ...]
+
+    def apply(self, scores: Scores) -> Scores:
+        forced = np.full_like(scores, -np.inf)
+        forced[:, list(self.ids)] = 0
+        return forced
+
+
+@dataclass(frozen=True)
+class Rescore:
+    """Any other change; needs every score, so a search takes the slow path."""
+
+    apply: Callable[[Scores], Scores]
+
+
+Effect = Ban | Force | Rescore
+
+
+class Rule(Protocol):
+    """`ids` are all decoder ids so far (R,t), start included; None when the rule does nothing at this step."""
+
+    def __call__(self, ids: Ids) -> Effect | None: ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a rule may know of the search it serves; lengths count the decoder's start."""
+
+    start_length: int
+    max_length: int
+    vocab_size: int
+    eos_token_ids: tuple[int, ...]
+    options: Mapping[str, object]  # every option by name, for the few rules that depend on another's
+
+
+@dataclass(frozen=True)
+class RuleOptions:
+    """The options of one rule: the fields of the subclass, named as in transformers, checked when made.
+
+    Each module in `rules/` has one subclass, called `Options`.
+    """
+
+    ORDER: ClassVar[int]  # rules apply in ascending order, which is transformers' own
+
+    def rule(self, setting: Setting) -> Rule | None:
+        """The rule these options ask for; None when they ask for nothing."""
+        raise NotImplementedError
+
+
+def _within(row: frozenset[int], vocab_size: int) -> list[int]:
+    return [token for token in row if 0 <= token < vocab_size]

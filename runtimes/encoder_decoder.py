@@ -1,0 +1,104 @@
+"""An encoder-decoder bundle as a step function: the encoder once per input, the decoder once per word, keys and values in place between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.errors import InputError
+from zen_edge.manifest import Manifest
+from zen_edge.runtimes.decoding.step import Ids, StepScores
+from zen_edge.runtimes.session import Session, find_provider, on_device
+
+
+@dataclass(frozen=True)
+class Cache:
+    """What decoding remembers between steps; a value, never changed.
+
+    cross: cross-attention keys and values of every layer, (B,N,T,H). past: self-attention's, (R,N,P,H). mask: (B,T). R is a multiple of B.
+    """
+
+    cross: dict[str, Any]
+    past: dict[str, Any]
+    mask: NDArray[np.int64]
+    rows: int
+    length: int
+
+
+class EncoderDecoder:
+    """The graphs of an encoder-decoder bundle."""
+
+    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None:
+        provider = find_provider(device)
+        self._encoder, self._decoder, self._reorder = (
+            Session(folder / manifest.graph(name).file, provider, threads) for name in ("encoder", "decoder", "reorder")
+        )
+        self.memory = provider.memory
+        self.vocab_size = manifest.limits["vocab_size"]
+        self.max_target_length = manifest.limits.get("max_target_length")
+        self._past = tuple(name for name in self._decoder.inputs if name.startswith("past_"))
+        self._cross = tuple(name for name in self._decoder.inputs if name.startswith("cross_"))
+        self._present = tuple(name.replace("past_", "present_") for name in self._past)
+        self._moved = tuple(name.replace("past_", "moved_") for name in self._past)
+        self._kept = frozenset((*self._cross, *self._present, *self._moved))
+        _, heads, _, head_size = next(tensor.shape for tensor in manifest.graph("decoder").inputs if tensor.name == self._past[0])
+        self._head_shape = (int(heads), int(head_size))
+
+    def encode(self, ids: Ids, mask: NDArray[np.int64]) -> Cache:
+        """ids and mask (B,T) -> the cache that decoding starts from, one row per input."""
+        cross = self._encoder.run({"input_ids": ids, "attention_mask": mask}, self._cross, self._kept)
+        return Cache(cross, self._empty(len(ids)), mask, len(ids), 0)
+
+    def step(
+        self, ids: Ids, cache: Cache, *, top_k: int, log_sum_exp: bool, beam_index: Ids | None = None, input_index: Ids | None = None
+    ) -> tuple[StepScores, Cache]:
+        """One decoder step, as `decoding.step.Step` asks for it. InputError when the model has no position for a further word."""
+        cache = self._moved_to(cache, beam_index, input_index)
+        R, S = ids.shape
+        if self.max_target_length is not None and cache.length + S > self.max_target_length:
+            raise InputError(
+                f"the output reached {cache.length} tokens, and the model has no position for another ({self.max_target_length}): lower max_new_tokens."
+            )
+        feeds = {
+            "input_ids": np.ascontiguousarray(ids, np.int64),
+            "attention_mask": cache.mask,
+            "top_k": np.array([top_k], np.int64),
+            "want_log_sum_exp": np.array(log_sum_exp),
+            **cache.cross,
+            **cache.past,
+        }
+        wanted = ("top_scores", "top_ids", "logits", *(("log_sum_exp",) if log_sum_exp else ()), *self._present)
+        found = self._decoder.run(feeds, wanted, self._kept)
+        scores = StepScores(
+            top_scores=found["top_scores"].numpy()[:, -1],
+            top_ids=found["top_ids"].numpy()[:, -1],
+            log_sum_exp=found["log_sum_exp"].numpy()[:, -1] if log_sum_exp else None,
+            logits=lambda: found["logits"].numpy()[:, -1],
+        )
+        past = dict(zip(self._past, (found[name] for name in self._present), strict=True))
+        return scores, replace(cache, past=past, rows=R, length=cache.length + S)
+
+    def _moved_to(self, cache: Cache, beam_index: Ids | None, input_index: Ids | None) -> Cache:
+        """The cache of the rows and inputs that go on."""
+        if input_index is not None:
+            moved = self._gather(dict(zip(self._past, cache.cross.values(), strict=True)), input_index)
+            cross = dict(zip(self._cross, moved.values(), strict=True))
+            cache = replace(cache, cross=cross, mask=np.ascontiguousarray(cache.mask[input_index]))
+        if beam_index is not None:
+            past = self._gather(cache.past, beam_index) if cache.length else self._empty(len(beam_index))
+            cache = replace(cache, past=past, rows=len(beam_index))
+        return cache
+
+    def _gather(self, values: dict[str, Any], rows: Ids) -> dict[str, Any]:
+        found = self._reorder.run({"beam_index": np.ascontiguousarray(rows, np.int64), **values}, self._moved, self._kept)
+        return dict(zip(values, found.values(), strict=True))
+
+    def _empty(self, rows: int) -> dict[str, Any]:
+        """Keys and values before the first word, (R,N,0,H)."""
+        heads, head_size = self._head_shape
+        nothing = on_device(np.zeros((rows, heads, 0, head_size), np.float32), self.memory)
+        return dict.fromkeys(self._past, nothing)

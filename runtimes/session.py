@@ -1,0 +1,132 @@
+"""ONNX Runtime, imported here and nowhere else."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.errors import BundleError, MissingDependencyError, ZenEdgeError
+from zen_edge.runtimes.cores import usable_cores
+
+BUILDS = ("onnxruntime", "onnxruntime-gpu")
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An execution provider. device: as on the command line; memory: where tensors that stay between steps live."""
+
+    device: str
+    name: str
+    memory: str
+    options: Mapping[str, str]
+
+
+PROVIDERS = (
+    Provider("cuda", "CUDAExecutionProvider", "cuda", {"arena_extend_strategy": "kSameAsRequested"}),
+    Provider("cpu", "CPUExecutionProvider", "cpu", {}),
+)
+
+# Each entry with its reason.
+SETTINGS = {
+    "session.force_spinning_stop": "1",  # threads spin inside a call, where it saves wake-ups, and sleep between calls
+    "session.x64quantprecision": "1",  # without VNNI, use the int8 kernels whose sums do not saturate
+    "session.set_denormal_as_zero": "1",  # padding decays into denormals, which are a hundred times slower
+}
+
+
+def onnxruntime() -> ModuleType:
+    """The module, with its usage events off. MissingDependencyError if no build of it is installed, or both."""
+    found = [name for name in BUILDS if _installed(name)]
+    if len(found) == 2:
+        raise MissingDependencyError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall -y onnxruntime onnxruntime-gpu, then "
+            'pip install "zen-edge[cpu]" or "zen-edge[gpu]".'
+        )
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # official builds since 1.29 send usage events otherwise
+    try:
+        import onnxruntime as module
+    except ImportError as error:
+        if found:
+            raise MissingDependencyError(
+                f"{found[0]} is installed but cannot be imported ({' '.join(str(error).split())}): reinstall it, or zen-edge[cpu]."
+            ) from error
+        raise MissingDependencyError('no ONNX Runtime is installed: pip install "zen-edge[cpu]", or "zen-edge[gpu]" for an NVIDIA GPU.') from error
+    return module  # type: ignore[no-any-return]
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def find_provider(device: str) -> Provider:
+    """The provider for "cpu", "cuda" or "auto" (the first that this build has). Never another one than asked for."""
+    available = onnxruntime().get_available_providers()
+    candidates = [row for row in PROVIDERS if device in ("auto", row.device)]
+    for row in candidates:
+        if row.name in available:
+            return row
+    if not candidates:
+        raise ZenEdgeError(f"device {device!r} is not known; there are: auto, {', '.join(row.device for row in PROVIDERS)}.")
+    raise MissingDependencyError(
+        f'this ONNX Runtime has no {candidates[0].name} (only {", ".join(available)}): pip install "zen-edge[gpu]" in place of zen-edge[cpu], or use --device cpu.'
+    )
+
+
+class Session:
+    """One graph, ready to run. Safe to share between threads: a run keeps nothing in it."""
+
+    def __init__(self, path: Path, provider: Provider, threads: int | None) -> None:
+        """threads: for the work inside one operator; None: as many as the process may use. BundleError if the file is no such graph."""
+        ort = onnxruntime()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or usable_cores()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors are raised
+        options.enable_mem_pattern = False  # shapes change from step to step; a pattern for each would only grow
+        for name, value in SETTINGS.items():
+            options.add_session_config_entry(name, value)
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=[(provider.name, dict(provider.options))])
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes for a damaged graph
+            raise BundleError(f"{path.name} cannot be loaded: {_first_line(error)}") from error
+        self._session.disable_fallback()  # a provider that fails must not be replaced in silence
+        if provider.name not in self._session.get_providers():
+            raise ZenEdgeError(f"{provider.name} could not start, and the CPU was not asked for: see `zen-edge doctor`, or use --device cpu.")
+        self.memory = provider.memory
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """feeds: OrtValues or arrays by name. Returns OrtValues by name: those in `on_device` stay where the provider works, others come to the CPU."""
+        binding = self._session.io_binding()
+        for name, value in feeds.items():
+            if isinstance(value, np.ndarray):
+                binding.bind_cpu_input(name, value)
+            else:
+                binding.bind_ortvalue_input(name, value)
+        for name in outputs:
+            binding.bind_output(name, self.memory if name in on_device else "cpu")
+        self._session.run_with_iobinding(binding)
+        return dict(zip(outputs, binding.get_outputs(), strict=True))
+
+
+def on_device(array: NDArray[Any], memory: str) -> Any:
+    """`array` as an OrtValue in that memory."""
+    return onnxruntime().OrtValue.ortvalue_from_numpy(array, memory, 0)
+
+
+def _first_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]}..."

@@ -1,0 +1,130 @@
+"""Marian (OPUS-MT): sentencepiece cuts the text, vocab.json numbers the pieces. Follows transformers 5's MarianTokenizer.
+
+Two things of it surprise. With one vocabulary for both languages, generated text is put together by *source*.spm; only with
+`separate_vocabs` by target.spm. And special and added tokens go by their ids in the source vocabulary, in generated text too.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sentencepiece import SentencePieceProcessor
+
+from zen_edge.errors import BundleError, InputError, OptionError
+from zen_edge.runtimes.tokenization.added_tokens import AddedToken, AddedTokens
+from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode
+
+
+def load(folder: Path, settings: Mapping[str, Any]) -> "MarianTokenizer":
+    """Reads source.spm and vocab.json; with `separate_vocabs` also target.spm and target_vocab.json. Raises BundleError."""
+    try:
+        return MarianTokenizer(folder, settings)
+    except KeyError as error:
+        raise BundleError(f"the tokenizer's settings in the manifest lack {error}: export the model again.") from error
+    except (TypeError, ValueError) as error:
+        raise BundleError(
+            f"the tokenizer's settings in the manifest or its vocabulary hold the wrong kind of value ({error}): export again."
+        ) from error
+
+
+class MarianTokenizer:
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        added = [AddedToken.from_settings(token) for token in settings["added_tokens"]]
+        separate_vocabs = bool(settings["separate_vocabs"])
+        special_tokens = [str(token) for token in settings["special_tokens"]]
+        vocab = _read_vocab(folder / "vocab.json")
+        target_vocab = _read_vocab(folder / "target_vocab.json") if separate_vocabs else vocab
+
+        self._source = _read_spm(folder / "source.spm")
+        self._target = _read_spm(folder / "target.spm") if separate_vocabs else self._source
+        self._added = AddedTokens([] if settings["split_special_tokens"] else added)
+        self._unsplit = frozenset() if settings["split_special_tokens"] else frozenset(special_tokens) | self._added.tokens.keys()
+        self._unk_token = str(settings["unk_token"])
+        if self._unk_token not in vocab:
+            raise BundleError(f"{folder / 'vocab.json'} lacks the unknown word {self._unk_token!r}: export the model again.")
+        self._unk_id = vocab[self._unk_token]
+        self._ids = vocab | {token.content: token.id for token in added}
+        self._pieces = {id: piece for piece, id in target_vocab.items()} | {token.id: token.content for token in added}
+        self._special_tokens = frozenset(special_tokens)
+        self._special_ids = frozenset(self._ids.get(token, self._unk_id) for token in special_tokens)
+        self._eos_id = int(settings["eos_token_id"])
+        self._clean_up = bool(settings["clean_up_tokenization_spaces"])
+        self._languages = {piece[2:-2]: piece for piece in self._ids if len(piece) > 4 and piece.startswith(">>") and piece.endswith("<<")}
+        self.pad_token_id = int(settings["pad_token_id"])
+        self.max_length: int | None = settings["max_length"]
+        self.vocab_size = len(vocab)
+
+    def encode(self, text: str, *, source_lang: str | None = None, target_lang: str | None = None) -> list[int]:
+        require_unicode(text)
+        if source_lang is not None:
+            raise OptionError(f"source_lang={source_lang!r}: a Marian model finds the source language in the text itself; leave source_lang out.")
+        if target_lang is not None:
+            text = f"{self._language_token(target_lang)} {text}"
+        ids: list[int] = []
+        for part in self._added.split(text):
+            if part in self._unsplit:
+                ids.append(self._ids.get(part, self._unk_id))
+                continue
+            end = part.find("<<") if part.startswith(">>") else -1
+            if end >= 0:  # sentencepiece never sees the language token
+                ids.append(self._ids.get(part[: end + 2], self._unk_id))
+                part = part[end + 2 :]
+            lookup, unk_id = self._ids.get, self._unk_id
+            ids += [lookup(piece, unk_id) for piece in self._source.encode(part, out_type=str)]
+        ids.append(self._eos_id)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        special, pieces = self._special_ids, self._pieces
+        tokens = [pieces[id] if id in pieces else self._spare_piece(id) for id in ids if id not in special]
+        if self._special_tokens.isdisjoint(tokens):
+            text = self._target.decode(tokens)
+        else:
+            text = self._decode_around_special(tokens)
+        text = text.replace("▁", " ").strip()
+        return clean_up_spaces(text) if self._clean_up else text
+
+    def _decode_around_special(self, tokens: Sequence[str]) -> str:
+        """A special token's text under an id that is not special (vocabularies that hold it twice): kept, and sentencepiece never sees it."""
+        text, run = "", list[str]()
+        for token in tokens:
+            if token in self._special_tokens:
+                text += f"{self._target.decode(run)}{token} "
+                run = []
+            else:
+                run.append(token)
+        return text + str(self._target.decode(run))
+
+    def _spare_piece(self, id: int) -> str:
+        """Ids outside the vocabulary are read as sentencepiece's own numbers, which seldom mean the same."""
+        try:
+            return self._target.id_to_piece(int(id)) or self._unk_token
+        except IndexError:
+            raise InputError(f"token id {id} is in no vocabulary: the ids of this tokenizer end at {max(self._pieces)}.") from None
+
+    def _language_token(self, language: str) -> str:
+        if language in self._languages:
+            return self._languages[language]
+        if not self._languages:
+            raise OptionError(f"target_lang={language!r}: this model has one target language only; leave target_lang out.")
+        raise OptionError(f"target_lang={language!r} is not a language of this model; it has {', '.join(sorted(self._languages))}.")
+
+
+def _read_vocab(path: Path) -> dict[str, int]:
+    try:
+        vocab = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BundleError(f"cannot read the vocabulary {path}: {error}") from error
+    if not isinstance(vocab, dict):
+        raise BundleError(f"{path} should hold one JSON object, piece to id; it holds a {type(vocab).__name__}.")
+    return vocab
+
+
+def _read_spm(path: Path) -> SentencePieceProcessor:
+    model = SentencePieceProcessor()
+    try:
+        model.LoadFromSerializedProto(path.read_bytes())
+    except (OSError, RuntimeError) as error:
+        raise BundleError(f"cannot read the sentencepiece model {path}: {error}") from error
+    return model

@@ -1,0 +1,343 @@
+"""Inspection counts what runs: attention fused or spelt out, wherever it stands in the file."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
+
+from zen_edge.errors import BundleError, MissingDependencyError, OptionError
+from zen_edge.inspection import describe_graph, inspect_bundle, inspect_graph, print_inspection
+from zen_edge.manifest import NodeKind, Tensor
+
+MS = "com.microsoft"
+node = helper.make_node
+OPSETS = [helper.make_opsetid("", 21), helper.make_opsetid(MS, 1), helper.make_opsetid("local", 1)]
+WEIGHT = {"W": np.ones((8, 8), np.float32)}  # (D,D)
+
+
+def info(name: str, shape: list[int | str | None], dtype: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+def graph(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray[Any, Any]] | None = None, output: str = "out") -> onnx.GraphProto:
+    """Queries, keys and values (B,N,S,H), a mask and a condition go in."""
+    inputs = [*(info(name, ["B", "N", "S", 8]) for name in "qkv"), info("mask", ["B", 1, 1, "S"], TensorProto.BOOL), info("yes", [], TensorProto.BOOL)]
+    return helper.make_graph(nodes, "g", inputs, [info(output, None)], [numpy_helper.from_array(w, n) for n, w in (weights or {}).items()])
+
+
+def save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray[Any, Any]] | None = None, functions: Any = (), **more: Any) -> Path:
+    model = helper.make_model(graph(nodes, weights), opset_imports=OPSETS, functions=list(functions), ir_version=10)
+    onnx.save(model, path, **more)
+    return path
+
+
+def attention(out: str = "out", tag: str = "") -> list[onnx.NodeProto]:
+    """Scaled, masked, dropped out: as PyTorch's eager attention is traced."""
+    return [
+        node("Transpose", ["k"], [f"kt{tag}"], perm=[0, 1, 3, 2]),
+        node("MatMul", ["q", f"kt{tag}"], [f"s{tag}"]),
+        node("Constant", [], [f"half{tag}"], value_float=0.5),
+        node("Mul", [f"s{tag}", f"half{tag}"], [f"m{tag}"]),
+        node("Where", ["mask", f"m{tag}", f"half{tag}"], [f"w{tag}"]),
+        node("Softmax", [f"w{tag}"], [f"p{tag}"], axis=-1),
+        node("Cast", [f"p{tag}"], [f"c{tag}"], to=TensorProto.FLOAT),
+        node("Dropout", [f"c{tag}"], [f"d{tag}"]),
+        node("MatMul", [f"d{tag}", "v"], [out]),
+    ]
+
+
+def function(name: str, inputs: list[str], nodes: list[onnx.NodeProto], outputs: list[str]) -> onnx.FunctionProto:
+    return helper.make_function("local", name, inputs, outputs, nodes, OPSETS)
+
+
+def branch(name: str, nodes: list[onnx.NodeProto], output: str) -> onnx.GraphProto:
+    return helper.make_graph(nodes, name, [], [info(output, None)])
+
+
+def loop_body(nodes: list[onnx.NodeProto]) -> onnx.GraphProto:
+    """Carries x (B,N,S,H) to out."""
+    inputs = [info("i", [], TensorProto.INT64), info("go", [], TensorProto.BOOL), info("x", None)]
+    return helper.make_graph([*nodes, node("Identity", ["go"], ["on"])], "body", inputs, [info("on", [], TensorProto.BOOL), info("y", None)])
+
+
+SCORES = [node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]), node("MatMul", ["q", "kt"], ["s"])]
+UNFUSED: dict[str, tuple[list[onnx.NodeProto], list[onnx.FunctionProto], int]] = {
+    "plain": (attention(), [], 1),
+    "twice": ([*attention("a", "1"), *attention("b", "2"), node("Add", ["a", "b"], ["out"])], [], 2),
+    "einsum": (
+        [
+            node("Einsum", ["q", "k"], ["s"], equation="bnsh,bnth->bnst"),
+            node("Softmax", ["s"], ["p"]),
+            node("Einsum", ["p", "v"], ["out"], equation="bnst,bnth->bnsh"),
+        ],
+        [],
+        1,
+    ),
+    "within a function called twice": (
+        [node("F", ["q", "k", "v", "mask"], ["a"], domain="local"), node("F", ["a", "k", "v", "mask"], ["out"], domain="local")],
+        [function("F", ["q", "k", "v", "mask"], attention("r"), ["r"])],
+        2,
+    ),
+    "only the softmax within a function": (
+        [*SCORES, node("F", ["s"], ["p"], domain="local"), node("MatMul", ["p", "v"], ["out"])],
+        [function("F", ["x"], [node("Softmax", ["x"], ["y"])], ["y"])],
+        1,
+    ),
+    "a function that calls a function": (
+        [*SCORES, node("F", ["s"], ["p"], domain="local"), node("MatMul", ["p", "v"], ["out"])],
+        [
+            function("F", ["x"], [node("G", ["x"], ["y"], domain="local")], ["y"]),
+            function("G", ["x"], [node("Softmax", ["x"], ["y"])], ["y"]),
+        ],
+        1,
+    ),
+    "within a branch": (
+        [
+            node("If", ["yes"], ["out"], then_branch=branch("t", attention("a"), "a"), else_branch=branch("e", [node("Identity", ["v"], ["a"])], "a")),
+        ],
+        [],
+        1,
+    ),
+    "across the end of a branch": (
+        [
+            *SCORES,
+            node(
+                "If", ["yes"], ["p"],
+                then_branch=branch("t", [node("Softmax", ["s"], ["x"])], "x"),
+                else_branch=branch("e", [node("Identity", ["s"], ["x"])], "x"),
+            ),
+            node("MatMul", ["p", "v"], ["out"]),
+        ],
+        [],
+        1,
+    ),
+    "scores carried into a loop": (
+        [
+            *SCORES,
+            node("Loop", ["", "yes", "s"], ["p"], body=loop_body([node("Softmax", ["x"], ["y"])])),
+            node("MatMul", ["p", "v"], ["out"]),
+        ],
+        [],
+        1,
+    ),
+}  # fmt: skip
+NEAR_MISSES: dict[str, list[onnx.NodeProto]] = {
+    "vocabulary": [node("MatMul", ["q", "W"], ["logits"]), node("Softmax", ["logits"], ["out"])],
+    "vocabulary of two activations": [*SCORES, node("Softmax", ["s"], ["out"])],
+    "soft embedding": [node("MatMul", ["q", "W"], ["l"]), node("Softmax", ["l"], ["p"]), node("MatMul", ["p", "W"], ["out"])],
+    "tied head": [node("Transpose", ["W"], ["Wt"]), node("MatMul", ["q", "Wt"], ["l"]), node("Softmax", ["l"], ["p"]), node("MatMul", ["p", "v"], ["out"])],
+    "probabilities projected": [*SCORES, node("Softmax", ["s"], ["p"]), node("MatMul", ["p", "W"], ["out"])],
+    "a norm between": [*SCORES, node("LayerNormalization", ["s", "W"], ["n"]), node("Softmax", ["n"], ["p"]), node("MatMul", ["p", "v"], ["out"])],
+    "an activation after": [*SCORES, node("Softmax", ["s"], ["p"]), node("Relu", ["p"], ["r"]), node("MatMul", ["r", "v"], ["out"])],
+    "a sigmoid instead": [*SCORES, node("Sigmoid", ["s"], ["p"]), node("MatMul", ["p", "v"], ["out"])],
+}
+
+
+@pytest.mark.parametrize(("nodes", "functions", "count"), UNFUSED.values(), ids=UNFUSED)
+def test_unfused_attention_is_found(tmp_path: Path, nodes: list[onnx.NodeProto], functions: list[onnx.FunctionProto], count: int) -> None:
+    found = describe_graph(save(tmp_path / "g.onnx", nodes, functions=functions), "g")
+    assert (found.unfused_attention, found.fused_attention) == (count, 0)
+
+
+@pytest.mark.parametrize("nodes", NEAR_MISSES.values(), ids=NEAR_MISSES)
+def test_other_softmaxes_are_not_attention(tmp_path: Path, nodes: list[onnx.NodeProto]) -> None:
+    assert describe_graph(save(tmp_path / "g.onnx", nodes, WEIGHT), "g").unfused_attention == 0
+
+
+def test_fused_attention_is_counted_by_domain(tmp_path: Path) -> None:
+    nodes = [
+        node("MultiHeadAttention", ["q", "k", "v"], ["a"], domain=MS, num_heads=2),
+        node("GroupQueryAttention", ["a", "k", "v", "", "", "l", "t"], ["b"], domain=MS, num_heads=2, kv_num_heads=1),
+        node("Attention", ["b", "k", "v"], ["c"]),
+        node("MultiHeadAttention", ["c", "k", "v"], ["d"], domain="somebody.else"),
+        node("F", ["d"], ["out"], domain="local"),
+    ]
+    inner = function("F", ["x"], [node("MultiHeadAttention", ["x", "x", "x"], ["y"], domain=MS, num_heads=2)], ["y"])
+    found = describe_graph(save(tmp_path / "g.onnx", nodes, functions=[inner]), "g")
+    assert (found.fused_attention, found.unfused_attention) == (4, 0)
+    assert found.ops == {"Attention": 1, "GroupQueryAttention": 1, "MultiHeadAttention": 3}
+
+
+def test_signature_and_node_kinds(tmp_path: Path) -> None:
+    nodes = [
+        node("Cast", ["q"], ["h"], to=TensorProto.FLOAT16),
+        node("MultiHeadAttention", ["h", "h", "h", "", "", ""], ["a"], domain=MS, num_heads=2),
+        node("Shape", ["a"], ["n"]),
+        node("Cast", ["n"], ["f"], to=TensorProto.FLOAT),
+        node("Add", ["f", "f"], ["out"]),
+    ]
+    found = describe_graph(save(tmp_path / "g.onnx", nodes), "decoder")
+    assert found.name == "decoder" and found.file == "g.onnx" and found.size == (tmp_path / "g.onnx").stat().st_size
+    assert found.inputs[0] == Tensor("q", "float32", ("B", "N", "S", 8)) and found.inputs[4] == Tensor("yes", "bool", ())
+    assert found.outputs == (Tensor("out", "float32", ("...",)),)
+    assert found.nodes == (
+        NodeKind("Add", 14, ("float32", "float32"), ("float32",), 1),
+        NodeKind("Cast", 21, ("float32",), ("float16",), 1),
+        NodeKind("Cast", 21, ("int64",), ("float32",), 1),
+        NodeKind("Shape", 21, ("float16",), ("int64",), 1),
+        NodeKind(f"{MS}::MultiHeadAttention", 1, ("float16", "float16", "float16"), ("float16",), 1),
+    )
+
+
+def test_dtypes_reach_into_functions_and_branches(tmp_path: Path) -> None:
+    nodes = [
+        node("Cast", ["q"], ["h"], to=TensorProto.FLOAT16),
+        node("F", ["h"], ["a"], domain="local"),
+        node("If", ["yes"], ["out"], then_branch=branch("t", [node("Relu", ["a"], ["x"])], "x"), else_branch=branch("e", [node("Abs", ["a"], ["x"])], "x")),
+    ]
+    found = describe_graph(save(tmp_path / "g.onnx", nodes, functions=[function("F", ["x"], [node("Neg", ["x"], ["y"])], ["y"])]), "g")
+    kinds = {kind.op: (kind.inputs, kind.outputs) for kind in found.nodes}
+    assert all(kinds[op][0] == ("float16",) for op in ("Neg", "Relu", "Abs"))
+    assert kinds["Neg"][1] == ("float16",)
+
+
+def test_parameters_count_shared_external_tensors_once(tmp_path: Path) -> None:
+    big = np.arange(4096, dtype=np.float32).reshape(64, 64)
+    path = save(
+        tmp_path / "g.onnx", [node("MatMul", ["q", "W"], ["out"])], {"W": big, "V": big, "bias": np.ones(8, np.float32)},
+        save_as_external_data=True, location="g.data", size_threshold=1024,
+    )  # fmt: skip
+    assert describe_graph(path, "g").parameters == 2 * 4096 + 8
+    model = onnx.load(path, load_external_data=False)
+    place = {tensor.name: tensor for tensor in model.graph.initializer}
+    del place["V"].external_data[:]
+    place["V"].external_data.extend(place["W"].external_data)
+    onnx.save(model, path)
+    found = describe_graph(path, "g")
+    assert found.parameters == 4096 + 8
+    assert found.size == path.stat().st_size + 4096 * 4 < path.stat().st_size + (tmp_path / "g.data").stat().st_size
+
+
+@pytest.mark.parametrize("location", ["../g.data", "/etc/passwd", "absent.data", "", "a\nb", "g.onnx/x"])
+def test_external_data_elsewhere_is_refused(tmp_path: Path, location: str) -> None:
+    path = save(tmp_path / "g.onnx", [node("MatMul", ["q", "W"], ["out"])], WEIGHT, save_as_external_data=True, location="g.data", size_threshold=0)
+    (tmp_path.parent / "g.data").write_bytes(b"x" * 1000)
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].external_data[0].value = location
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BundleError) as caught:
+        describe_graph(path, "g")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("size", [0, 255])
+def test_external_data_cut_short_is_refused(tmp_path: Path, size: int) -> None:
+    path = save(tmp_path / "g.onnx", [node("MatMul", ["q", "W"], ["out"])], WEIGHT, save_as_external_data=True, location="g.data", size_threshold=0)
+    os.truncate(tmp_path / "g.data", size)
+    with pytest.raises(BundleError, match="too short"):
+        describe_graph(path, "g")
+
+
+def test_functions_without_end_are_refused(tmp_path: Path) -> None:
+    call = [node("MatMul", ["q", "k"], ["out"]), node("F0", [], [], domain="local")]
+    endless = [function("F0", [], [node("F0", [], [], domain="local")], [])]
+    doubling = [function(f"F{i}", [], [node(f"F{i + 1}", [], [], domain="local")] * 2, []) for i in range(40)]
+    for functions, message in ((endless, "nested too deeply"), (doubling, "more than")):
+        with pytest.raises(BundleError, match=message):
+            describe_graph(save(tmp_path / "g.onnx", call, functions=functions), "g")
+
+
+def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+    sound = save(tmp_path / "g.onnx", attention()).read_bytes()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "text.json").write_text("{}")
+    (tmp_path / "cut").write_bytes(sound[: len(sound) // 2])
+    (tmp_path / "empty").touch()
+    for name in ("fifo", "text.json", "cut", "empty", "absent", "."):
+        with pytest.raises(BundleError) as caught:
+            inspect_graph(tmp_path / name)
+        assert str(caught.value).isprintable()
+
+
+def test_missing_onnx_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "g.onnx", attention())
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "zen-edge\[export\]"'):
+        inspect_graph(path)
+
+
+def test_a_bundle_is_inspected_by_its_manifest(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    row = {
+        "name": "encoder", "file": "encoder.onnx", "bytes": 500, "parameters": 1234,
+        "ops": {"DynamicQuantizeMatMul": 3, "MatMul": 4, "MultiHeadAttention": 2}, "fused_attention": 2, "unfused_attention": 0,
+    }  # fmt: skip
+    cpu, cuda = inspect_bundle(bundle, "cpu"), inspect_bundle(bundle, "cuda")
+    assert cpu == {"task": "translation", "precision": "int8", "graphs": [{**row, "on_device": {"supported": 9, "fallback": {}}}]}
+    assert cuda["graphs"][0]["on_device"] == {"supported": 6, "fallback": {"DynamicQuantizeMatMul": 3}}
+    assert json.loads(json.dumps(cpu)) == cpu
+    with pytest.raises(OptionError, match="cpu, cuda"):
+        inspect_bundle(bundle, "tpu")
+
+
+HALF = [node("Cast", ["q"], ["h"], to=TensorProto.FLOAT16)]
+FALLBACK: dict[str, tuple[list[onnx.NodeProto], str, dict[str, int]]] = {
+    "MultiHeadAttention in fp16 has no CPU kernel": ([*HALF, node("MultiHeadAttention", ["h", "h", "h"], ["out"], domain=MS)], "cpu", {"MultiHeadAttention": 1}),
+    "and has one for CUDA": ([*HALF, node("MultiHeadAttention", ["h", "h", "h"], ["out"], domain=MS)], "cuda", {}),
+    "GroupQueryAttention in fp32 has no CUDA kernel": ([node("GroupQueryAttention", ["q", "k", "v"], ["out"], domain=MS)], "cuda", {"GroupQueryAttention": 1}),
+    "and has one for CPU": ([node("GroupQueryAttention", ["q", "k", "v"], ["out"], domain=MS)], "cpu", {}),
+    "packed attention is for CUDA": ([node("PackedMultiHeadAttention", ["q", "k", "v"], ["out"], domain=MS)], "cpu", {"PackedMultiHeadAttention": 1}),
+    "relative bias is for CUDA": ([node("RelativePositionBias", ["q"], ["out"], domain=MS)], "cpu", {"RelativePositionBias": 1}),
+    "dynamic int8 is for CPU": ([node("MatMulIntegerToFloat", ["q", "k"], ["out"], domain=MS)], "cuda", {"MatMulIntegerToFloat": 1}),
+    "Attention of ONNX in fp16": ([*HALF, node("Attention", ["h", "h", "h"], ["out"])], "cpu", {}),
+    "Attention of com.microsoft is another operator": ([node("Attention", ["q", "k"], ["out"], domain=MS)], "cpu", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "device", "fallback"), FALLBACK.values(), ids=FALLBACK)
+def test_missing_kernels_are_told(tmp_path: Path, nodes: list[onnx.NodeProto], device: str, fallback: dict[str, int]) -> None:
+    found = inspect_graph(save(tmp_path / "g.onnx", nodes), device)
+    assert found["task"] is None and found["precision"] is None
+    assert found["graphs"][0]["on_device"] == {"supported": len(nodes) - sum(fallback.values()), "fallback": fallback}
+
+
+def test_printed_inspection_is_safe_and_whole(bundle: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    found = inspect_bundle(bundle, "cuda")
+    found["graphs"][0]["ops"]["[red]\x1b[2J"] = 1
+    print_inspection(found, console)
+    text = console.file.getvalue()
+    for word in ("translation int8", "encoder.onnx", "1,234", "3 DynamicQuantizeMatMul", "MatMul", "[red]"):
+        assert word in text, word
+    assert "\x1b" not in text
+
+
+def test_the_core_needs_neither_torch_nor_onnx() -> None:
+    blocked = ("torch", "transformers", "onnx", "onnxruntime", "onnx_ir", "onnxscript", "sacrebleu", "rich", "typer")
+    modules = ("checked", "files", "manifest", "parity", "reports", "graphs", "attention", "inspection")
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); " + "; ".join(f"import zen_edge.{name}" for name in modules)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_garbled_graphs_are_described_or_refused(tmp_path: Path) -> None:
+    """Cut or changed at every byte: no other error, and no message of two lines."""
+    call = node("F", ["q", "k", "v", "mask"], ["out"], domain="local")
+    small = {"W": np.ones((2, 2), np.float32)}
+    sound = save(tmp_path / "g.onnx", [call], small, [function("F", ["q", "k", "v", "mask"], attention("r"), ["r"])]).read_bytes()
+    changes: list[Callable[[int], bytes]] = [
+        lambda i: sound[:i],
+        lambda i: sound[:i] + bytes([sound[i] ^ 1]) + sound[i + 1 :],
+        lambda i: sound[:i] + b"\xff" + sound[i + 1 :],
+        lambda i: sound[:i] + b"\x00" + sound[i + 1 :],
+    ]
+    described = refused = 0
+    path = tmp_path / "garbled.onnx"
+    for i in range(4 * len(sound)):
+        path.write_bytes(changes[i % 4](i // 4))
+        try:
+            describe_graph(path, "g")
+            described += 1
+        except BundleError as error:
+            assert str(error).isprintable()
+            refused += 1
+    assert described > 20 and refused > 20
