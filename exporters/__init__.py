@@ -1,0 +1,154 @@
+"""Everything that needs torch: a trained model in, a bundle out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zen_edge.bundle import Bundle
+from zen_edge.errors import CheckFailedError, MissingDependencyError, OptionError, UnsupportedModelError
+from zen_edge.files import new_folder
+from zen_edge.inspection import describe_graph
+from zen_edge.manifest import FORMAT, Manifest, describe_files, with_parity, write_manifest
+from zen_edge.parity import ParityReport
+
+if TYPE_CHECKING:
+    from zen_edge.exporters.checkpoint import Checkpoint
+
+Verify = Callable[[Path, "Checkpoint"], ParityReport]
+Tell = Callable[[str], None]
+
+SOURCE_PAPERS = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")
+MADE_WITH = ("zen-edge", "torch", "transformers", "onnx", "onnx-ir", "onnxscript")
+
+
+def export(
+    model: str | Path,
+    out: str | Path,
+    *,
+    task: str | None = None,
+    precision: str = "fp32",
+    device: str = "cpu",
+    revision: str | None = None,
+    force: bool = False,
+    verify: Verify | None = None,
+    tell: Tell = lambda step: None,
+) -> Bundle:
+    """load -> trace -> fuse -> quantize -> verify -> save.
+
+    model: a checkpoint folder or a hub id. out: the bundle's folder, complete or not there at all. verify: compares the bundle with the
+    checkpoint before it gets its name; its report is kept in the manifest. tell: called with the name of each step as it begins.
+    Raises UnsupportedModelError, CheckpointError, CheckFailedError, or ZenEdgeError where OUT is in the way.
+    """
+    _require_libraries()
+    _require_precision(precision, device)
+    with new_folder(Path(out), force=force) as folder:
+        from zen_edge.exporters.architectures import find_task
+        from zen_edge.exporters.checkpoint import load_checkpoint
+        from zen_edge.exporters.fusions import fuse
+        from zen_edge.exporters.quantization import quantize
+        from zen_edge.exporters.reorder import reorder_graph
+        from zen_edge.exporters.tokenization import save_tokenizer
+        from zen_edge.exporters.trace import DecoderSizes, trace_decoder, trace_encoder
+        from zen_edge.exporters.weights import save_graphs
+
+        tell("load the checkpoint")
+        checkpoint = load_checkpoint(model, revision)
+        found_task = find_task(checkpoint.model.config, task)
+        tokenizer = save_tokenizer(checkpoint.tokenizer, folder)
+        sizes = DecoderSizes.of(checkpoint.model)
+
+        tell("trace the encoder")
+        graphs = {"encoder": trace_encoder(checkpoint.model, sizes)}
+        tell("trace the decoder")
+        graphs["decoder"] = trace_decoder(checkpoint.model, sizes)
+        tell("fuse")
+        for graph in graphs.values():
+            fuse(graph)
+        tell(f"quantize to {precision}")
+        for graph in graphs.values():
+            quantize(graph, precision)
+        graphs["reorder"] = reorder_graph(sizes)
+
+        tell("write the graphs")
+        save_graphs(graphs, folder)
+        del graphs
+        _copy_papers(checkpoint.folder, folder)
+        manifest = _describe(folder, checkpoint, found_task, precision, device, tokenizer)
+        _require_fused(manifest)
+        write_manifest(folder, manifest)
+        if verify is not None:
+            tell("verify against PyTorch")
+            report = verify(folder, checkpoint)
+            if not report.passed:
+                raise CheckFailedError(f"the bundle does not say what PyTorch says, and was not kept: {'; '.join(report.failures[:3])}.")
+            manifest = with_parity(manifest, report.to_json())
+            write_manifest(folder, manifest)
+    return Bundle(Path(out), manifest)
+
+
+def _require_libraries() -> None:
+    for name in ("torch", "transformers", "onnx", "onnx-ir", "onnxscript", "safetensors"):
+        try:
+            version(name)
+        except PackageNotFoundError as error:
+            raise MissingDependencyError(f'exporting needs {name}: pip install "zen-edge[export]".') from error
+
+
+def _require_precision(precision: str, device: str) -> None:
+    from zen_edge.exporters.quantization import SCHEMES
+
+    if precision not in SCHEMES:
+        raise OptionError(f"precision {precision!r} is not exported; there are: {', '.join(SCHEMES)}.")
+    if device != "cpu":
+        raise UnsupportedModelError(f"device {device!r} is not exported for yet; an fp32 bundle exported for cpu runs on cuda with `--device cuda`.")
+
+
+def _require_fused(manifest: Manifest) -> None:
+    """An attention implementation that a model does not honour is only warned of by transformers; the graph tells for certain."""
+    for graph in manifest.graphs:
+        if graph.unfused_attention or (graph.name == "encoder" and not graph.fused_attention):
+            raise UnsupportedModelError(
+                f"{manifest.model_type}: {graph.unfused_attention} attention layers of the {graph.name} did not go through transformers' attention "
+                "interface and stayed unfused; this architecture is not exported yet, marian is."
+            )
+
+
+def _describe(folder: Path, checkpoint: Checkpoint, task: str, precision: str, device: str, tokenizer: dict[str, Any]) -> Manifest:
+    graphs = tuple(describe_graph(folder / f"{name}.onnx", name) for name in ("encoder", "decoder", "reorder"))
+    logits = next(tensor for tensor in next(graph for graph in graphs if graph.name == "decoder").outputs if tensor.name == "logits")
+    positions = getattr(checkpoint.model.config, "max_position_embeddings", None)
+    limits = {"vocab_size": int(logits.shape[-1])} | ({"max_source_length": positions, "max_target_length": positions} if positions else {})
+    return Manifest(
+        format=FORMAT,
+        task=task,
+        model_type=checkpoint.model_type,
+        precision=precision,
+        device=device,
+        graphs=graphs,
+        generation=_generation(checkpoint),
+        tokenizer=tokenizer,
+        limits=limits,
+        files=describe_files(folder),
+        source={"name": Path(checkpoint.name).name if checkpoint.folder else checkpoint.name, "revision": checkpoint.revision, "weights_sha256": checkpoint.weights_hash()},
+        made_with={name: version(name) for name in MADE_WITH},
+        parity=None,
+    )
+
+
+def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The checkpoint's generation defaults, without what is not set."""
+    return {name: value for name, value in checkpoint.model.generation_config.to_dict().items() if value is not None}
+
+
+def _copy_papers(source: Path | None, folder: Path) -> None:
+    """The licence and the model card go where the weights go."""
+    for name in SOURCE_PAPERS:
+        if source is not None and (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+__all__ = ["Bundle", "export"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
@@ -100,8 +103,29 @@ def _export(
             program, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, verbose=False, external_data=False
         )
     assert traced is not None
+    _name_axes(traced.model, _given_axes(inputs, shapes))
+    passes.ClearMetadataAndDocStringPass()(traced.model)  # the tracer's source lines: half of the file
     traced.model.graph.name = name
     return traced.model
+
+
+def _given_axes(names: list[str], shapes: Sequence[Any]) -> dict[str, dict[int, str]]:
+    """{input: {axis: the letter it was declared free under}}"""
+    flat = [one for shape in shapes for one in (shape if isinstance(shape, list) else [shape])]
+    return {name: {axis: dim.__name__ for axis, dim in shape.items()} for name, shape in zip(names, flat, strict=True)}
+
+
+def _name_axes(model: ir.Model, given: dict[str, dict[int, str]]) -> None:
+    """Put the declared letters in the place of the tracer's symbols (s43), in sums such as P+S too."""
+    letters = {}
+    for value in model.graph.inputs:
+        for axis, letter in given[value.name].items():
+            letters[str(value.shape[axis])] = letter
+    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
+    for value in values:
+        if value.shape is not None:
+            renamed = [size if isinstance(size, int) else re.sub(r"s\d+", lambda m: letters.get(m[0], m[0]), str(size)) for size in value.shape]
+            value.shape = ir.Shape([size.replace(" ", "") if isinstance(size, str) else size for size in renamed])
 
 
 @contextlib.contextmanager

@@ -169,8 +169,7 @@ def flatten(model: Any) -> FlatGraph:
                 nested = ChainMap({}, scope)
                 for formal in inner.input:
                     nested[formal.name] = f"{formal.name}#{next(fresh)}"
-                skip = 2 if node.op_type == "Loop" else 0  # the trip count and the condition
-                _link(flat, inputs[skip:], [nested[formal.name] for formal in inner.input[skip:]])
+                _link(flat, inputs, [nested[formal.name] for formal in inner.input])
                 read(inner, nested, versions, given, depth + 1)
                 _link(flat, [nested.get(o.name, "") for o in inner.output[1 if node.op_type == "Loop" else 0 :]], outputs)
         for info in itertools.chain(body.value_info, (*body.input, *body.output) if whole else ()):

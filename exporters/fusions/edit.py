@@ -50,11 +50,14 @@ def insert(
 
 
 def replace(old: ir.Value, new: ir.Value) -> None:
-    """Let `new` stand wherever `old` stood, graph outputs included, and drop the node that made `old`."""
+    """Let `new` stand wherever `old` stood, graph outputs included, and drop the node that made `old`.
+
+    A value made for the purpose takes over the name, so that the same tensor has the same name in every precision.
+    """
     node = old.producer()
     new.shape = old.shape if new.shape is None else new.shape
     new.type = old.type if new.type is None else new.type
-    if old.is_graph_output():
+    if new.name is None or old.is_graph_output():
         old.name, new.name = None, old.name
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     if node is not None and node.graph is not None and not any(output.uses() for output in node.outputs):

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.runtimes.decoding.candidates import Candidates, candidates, request
-from zen_edge.runtimes.decoding.greedy import LEAVE_SHARE
 from zen_edge.runtimes.decoding.options import GenerationOptions
 from zen_edge.runtimes.decoding.sequence import Search, Sequence_, common_prefix
-from zen_edge.runtimes.decoding.step import C, Ids, Scores, Step
+from zen_edge.runtimes.decoding.step import LEAVE_SHARE, C, Ids, Scores, Step
 
 LOWEST = -1e9  # transformers' score of what must not win: a beam that is not there, or one that has just finished
 
@@ -61,13 +60,11 @@ def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions,
 
         # Only a sequence among the first num_beams candidates may finish; the others are there so that enough go on.
         final_scores = best[:, :num_beams] / (ids.shape[1] + 1 - start_length) ** options.length_penalty
-        for place in np.flatnonzero(ends[:, :num_beams].any(axis=1)).tolist():
+        for place, rank in np.argwhere(ends[:, :num_beams]).tolist():
             if inputs[place] in running:
-                new = [
-                    Sequence_((*ids[rows[place, each], start_length:].tolist(), int(tokens[place, each])), float(final_scores[place, each]))
-                    for each in np.flatnonzero(ends[place, :num_beams]).tolist()
-                ]
-                finished[inputs[place]] = _best(finished[inputs[place]], new, num_beams)
+                sequence = (*ids[rows[place, rank], start_length:].tolist(), int(tokens[place, rank]))
+                one = Sequence_(sequence, float(final_scores[place, rank]))
+                finished[inputs[place]] = _with(one, finished[inputs[place]], num_beams)
 
         chosen = best + np.where(ends, np.float32(LOWEST), np.float32(0))
         order = np.argsort(-chosen, axis=1, kind="stable")[:, :num_beams]
@@ -93,7 +90,7 @@ def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions,
             going_on, ids, new_ids, scores = going_on[stay], ids[stay], new_ids[stay], scores[input_index]
             inputs = [inputs[place] for place in input_index.tolist()]
         beam_index = None if np.array_equal(going_on, np.arange(rows_before)) else going_on
-    # As in transformers, an empty sequence stands in where too few finished with a score above LOWEST.
+    # As in transformers, an empty sequence stands in where too few finished with a score of LOWEST or more.
     missing = (Sequence_((), LOWEST),) * num_beams
     return [list((best_of + missing)[: options.num_return_sequences]) for best_of in finished]
 
@@ -110,9 +107,11 @@ def _continuations(found: Candidates, scores: Scores, wanted: int) -> tuple[Scor
     return np.take_along_axis(totals, order, axis=1), rows, np.take_along_axis(tokens.reshape(num_inputs, -1), order, axis=1)
 
 
-def _best(finished: tuple[Sequence_, ...], new: list[Sequence_], num_beams: int) -> tuple[Sequence_, ...]:
-    merged = [*finished, *(one for one in new if one.score > LOWEST)]
-    return tuple(sorted(merged, key=lambda one: -one.score)[:num_beams])
+def _with(one: Sequence_, finished: tuple[Sequence_, ...], num_beams: int) -> tuple[Sequence_, ...]:
+    # At LOWEST itself it ties with an empty place: a copy of the only sequence that rules allow is worth more than none.
+    if one.score < LOWEST:
+        return finished
+    return tuple(sorted((*finished, one), key=lambda each: -each.score)[:num_beams])
 
 
 def _best_possible(scores: Scores, options: GenerationOptions, length: int, longest: int) -> list[float]:

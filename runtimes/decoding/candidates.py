@@ -61,49 +61,49 @@ def request(rules: Sequence[Rule], ids: Ids, wanted: int, vocab_size: int) -> Re
 def candidates(asked: Request, scores: StepScores, *, log_probs: bool) -> Candidates:
     """The candidates that were asked for. With `log_probs` the rules work on the log-softmax, as in beam search, else on the logits.
 
-    Raises ZenEdgeError when the scores are not numbers.
+    Raises ZenEdgeError when the scores of a row are not numbers, or none of them is finite.
     """
+    if asked.source == "forced":
+        return _forced(asked, rows=len(scores.top_scores))
     if asked.source == "all":
-        found = _best(every_score(asked, scores, log_probs=log_probs), asked.wanted)
-    elif asked.source == "forced":
-        found = _forced(asked, rows=len(scores.top_scores))
-    else:
-        found = _top(asked, scores, log_probs)
-    unsound: NDArray[np.bool_] = np.logical_or.reduce(np.isnan(found.scores), axis=1)
-    if scores.log_sum_exp is not None:
-        unsound = unsound | np.isnan(scores.log_sum_exp)
-    if unsound.any():
-        raise ZenEdgeError(
-            f"The decoder gave scores that are not numbers (NaN, or all infinite) for row {unsound.argmax()} of {len(unsound)}: "
-            "the weights are damaged or overflow; check the bundle with `zen-edge parity`, or export it with --precision fp32."
-        )
-    return found
+        logits = scores.logits().astype(np.float32, copy=False)
+        _check(logits.max(axis=1), None)
+        return _best(every_score(asked, logits, log_probs=log_probs), asked.wanted)
+    _check(scores.top_scores.max(axis=1), scores.log_sum_exp)
+    return _top(asked, scores, log_probs)
 
 
-def every_score(asked: Request, scores: StepScores, *, log_probs: bool) -> Scores:
+def every_score(asked: Request, logits: Scores, *, log_probs: bool) -> Scores:
     """Every score (R,V) after the rules."""
-    full = scores.logits().astype(np.float32, copy=False)
-    if log_probs:
-        full = log_softmax(full)
+    scores = log_softmax(logits) if log_probs else logits
     for effect in asked.effects:
-        full = effect.apply(full)
-    return full
+        scores = effect.apply(scores)
+    return scores
 
 
 def log_softmax(scores: Scores) -> Scores:
-    """Over the last axis; NaN where a row is all -inf."""
-    with np.errstate(invalid="ignore"):
-        shifted: Scores = scores - scores.max(axis=-1, keepdims=True)
-        sums: Scores = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        return shifted - sums
+    """Over the last axis, where each row holds a finite score."""
+    shifted: Scores = scores - scores.max(axis=-1, keepdims=True)
+    sums: Scores = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return shifted - sums
+
+
+def _check(best: Scores, log_sum_exp: Scores | None) -> None:
+    sound: NDArray[np.bool_] = np.isfinite(best)
+    if log_sum_exp is not None:
+        sound = sound & np.isfinite(log_sum_exp)
+    if not sound.all():
+        raise ZenEdgeError(
+            f"The decoder's scores are not numbers (NaN or infinite) in row {sound.argmin()} of {len(sound)}: the weights are damaged "
+            "or overflow; check the bundle with `zen-edge parity`, or export it with --precision fp32."
+        )
 
 
 def _top(asked: Request, scores: StepScores, log_probs: bool) -> Candidates:
     found = scores.top_scores
     if log_probs:
         assert scores.log_sum_exp is not None
-        with np.errstate(invalid="ignore"):  # inf - inf: reported as NaN
-            found = found - scores.log_sum_exp[:, None]
+        found = found - scores.log_sum_exp[:, None]
     if asked.banned is not None:
         mask = [[token in row for token in tokens] for tokens, row in zip(scores.top_ids.tolist(), asked.banned, strict=True)]
         found = np.where(mask, np.float32(-np.inf), found)

@@ -7,11 +7,10 @@ import numpy as np
 
 from zen_edge.runtimes.decoding.candidates import Candidates, Request, candidates, every_score, request
 from zen_edge.runtimes.decoding.options import GenerationOptions
+from zen_edge.runtimes.decoding.rule import within_vocabulary
 from zen_edge.runtimes.decoding.sequence import Search, Sequence_
-from zen_edge.runtimes.decoding.step import C, Ids, Scores, Step, StepScores
+from zen_edge.runtimes.decoding.step import LEAVE_SHARE, C, Ids, Scores, Step, StepScores
 
-# Share of the rows that must have finished before they leave the batch: taking rows out copies the cache of those that stay.
-LEAVE_SHARE = 0.25
 # A banned token outside the step's candidates may be left out of the sum of probabilities up to this share: below float32's precision.
 NEGLIGIBLE_SHARE = 1e-7
 # Of the probability that must be left after the bans for the difference of two sums to keep enough digits.
@@ -91,13 +90,13 @@ def _log_probs(asked: Request, scores: StepScores, found: Candidates) -> Scores:
         if sums is None and asked.source == "forced":
             sums = _log_sum_exp(found.scores)  # all other scores are -inf
         elif sums is None:
-            sums = _log_sum_exp(found.every_score if found.every_score is not None else every_score(asked, scores, log_probs=False))
+            sums = _log_sum_exp(found.every_score if found.every_score is not None else every_score(asked, scores.logits(), log_probs=False))
         best: Scores = found.scores.max(axis=1)
         return np.where(best == -np.inf, best, best - sums)
 
 
 def _log_sum_allowed(asked: Request, scores: StepScores) -> Scores | None:
-    """(R,) the log-sum-exp without the banned tokens, from that of all; None when it would not be exact."""
+    """(R,) the log-sum-exp without the banned tokens, from that of all; None when the difference would lose too many digits."""
     sums = scores.log_sum_exp
     assert sums is not None
     if asked.banned is None:
@@ -105,8 +104,13 @@ def _log_sum_allowed(asked: Request, scores: StepScores) -> Scores | None:
     shares: Scores = np.exp(scores.top_scores - sums[:, None])  # (R,K)
     banned = np.array([[token in row for token in tokens] for tokens, row in zip(scores.top_ids.tolist(), asked.banned, strict=True)])
     unseen = np.array([len(row) for row in asked.banned]) - banned.sum(axis=1)
-    left = 1 - (shares * banned).sum(axis=1)
-    if (unseen * shares[:, -1] > NEGLIGIBLE_SHARE).any() or (left < LEAST_SHARE_LEFT).any():
+    if (unseen * shares[:, -1] <= NEGLIGIBLE_SHARE).all():
+        left = 1 - (shares * banned).sum(axis=1)
+    else:
+        logits = scores.logits()
+        of_banned = (logits[row, within_vocabulary(tokens, asked.vocab_size)] for row, tokens in enumerate(asked.banned))
+        left = np.array([1 - np.exp(row - total).sum() for row, total in zip(of_banned, sums, strict=True)], np.float32)
+    if (left < LEAST_SHARE_LEFT).any():
         return None
     allowed: Scores = sums + np.log(left)
     return allowed

@@ -22,10 +22,10 @@ class Ban:
     def apply(self, scores: Scores) -> Scores:
         banned = scores.copy()
         if all(row is self.rows[0] for row in self.rows):
-            banned[:, _within(self.rows[0], scores.shape[1])] = -np.inf
+            banned[:, within_vocabulary(self.rows[0], scores.shape[1])] = -np.inf
         else:
             for scores_of_row, row in zip(banned, self.rows, strict=True):
-                scores_of_row[_within(row, scores.shape[1])] = -np.inf
+                scores_of_row[within_vocabulary(row, scores.shape[1])] = -np.inf
         return banned
 
 
@@ -82,5 +82,5 @@ class RuleOptions:
         raise NotImplementedError
 
 
-def _within(row: frozenset[int], vocab_size: int) -> list[int]:
+def within_vocabulary(row: frozenset[int], vocab_size: int) -> list[int]:
     return [token for token in row if 0 <= token < vocab_size]

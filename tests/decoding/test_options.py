@@ -1,10 +1,11 @@
 """Options: transformers' names, defaults and precedence; what cannot be honoured is an error."""
 
+import numpy as np
 import pytest
 from transformers import GenerationConfig
 
 from zen_edge.errors import OptionError
-from zen_edge.runtimes.decoding import GenerationOptions
+from zen_edge.runtimes.decoding import GenerationOptions, rules
 
 MARIAN = {  # a generation_config.json as the hub holds it
     "_from_model_config": True,
@@ -91,7 +92,7 @@ def test_what_cannot_be_honoured(defaults):
 
 
 def test_sampling_is_refused_by_name():
-    with pytest.raises(OptionError, match="temperature=0.7 is not supported; decoding is greedy or beam search"):
+    with pytest.raises(OptionError, match=r"temperature=0\.7 is not supported; decoding is greedy or beam search"):
         GenerationOptions.from_defaults({}, temperature=0.7)
     assert GenerationOptions.from_defaults({"do_sample": True, "temperature": 0.6}, do_sample=False) == GenerationOptions()
 
@@ -137,6 +138,38 @@ def test_an_unknown_name_gets_the_nearest():
 def test_wrong_values(overrides, message):
     with pytest.raises(OptionError, match=message):
         GenerationOptions.from_defaults({}, **overrides)
+
+
+NEW_RULE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from zen_edge.runtimes.decoding.rule import Ban, RuleOptions
+
+
+@dataclass(frozen=True)
+class Options(RuleOptions):
+    ORDER: ClassVar[int] = 75
+    only_even_tokens: bool = False
+
+    def rule(self, setting):
+        odd = frozenset(range(1, setting.vocab_size, 2))
+        return (lambda ids: Ban([odd] * len(ids))) if self.only_even_tokens else None
+"""
+
+
+def test_a_new_rule_is_one_new_file(tmp_path, monkeypatch):
+    (tmp_path / "even.py").write_text(NEW_RULE)
+    monkeypatch.setattr(rules, "__path__", [*rules.__path__, str(tmp_path)])
+    rules.option_classes.cache_clear()
+    try:
+        options = GenerationOptions.from_defaults({}, only_even_tokens=True)
+        (rule,) = options.active_rules(start_length=1, vocab_size=6)
+        assert rule(np.zeros((2, 1), np.int64)).rows == [{1, 3, 5}] * 2
+        with pytest.raises(OptionError, match="did you mean only_even_tokens"):
+            GenerationOptions.from_defaults({}, only_even_token=True)
+    finally:
+        rules.option_classes.cache_clear()
 
 
 def test_where_the_decoder_starts():

@@ -124,7 +124,7 @@ def test_the_order_is_that_of_transformers():
 
 
 def test_no_two_rules_share_an_option_name_or_a_place():
-    names = [name for options in option_classes() for name in options.__dataclass_fields__]
+    names = [name for options in option_classes() for name in options.__match_args__]
     assert len(set(names)) == len(names)
     places = [options.ORDER for options in option_classes()]
     assert len(set(places)) == len(places)

@@ -43,7 +43,14 @@ def table(*best, vocab_size=VOCAB_SIZE):
 
 def ending_after(lengths):
     """Input n says 5 until it has lengths[n] tokens, the end token included."""
-    return lambda each, ids: table(*[5] * (lengths[each] - 1), END)(each, ids)
+
+    def scores(each, ids):
+        row = table(*[5] * (lengths[each] - 1), END)(each, ids)
+        if row[END] < 1:
+            row[END] = -50
+        return row
+
+    return scores
 
 
 def test_greedy_takes_the_best_until_the_end_token():
@@ -116,7 +123,8 @@ def test_a_forced_step_reads_no_scores():
     (one,) = run(found)[0]
     assert one.tokens == (7, 4, 5, END)
     assert not any(call["read_all"] for call in step.calls)
-    assert one.score == pytest.approx(2 * table(3)(0, (9,)).max() / 4 - 2 * np.log(np.exp(table(3)(0, (9,))).sum()) / 4, abs=1e-6)
+    free = [1 - np.log(np.exp(table(best)(0, (START,))).sum()) for best in (4, 5)]  # the forced ones count as log(1)
+    assert one.score == pytest.approx(sum(free) / 4, abs=1e-6)
 
 
 def test_many_bans_take_the_slow_path():
@@ -155,14 +163,38 @@ def test_nan_is_named(num_beams, options):
         return np.full(VOCAB_SIZE, np.nan if len(ids) == 3 and each == 1 else 0.5, np.float32)
 
     found, _ = search_with(scores, inputs=2, num_beams=num_beams, eos_token_id=None, **options)
-    with pytest.raises(ZenEdgeError, match=r"NaN.*row"):
+    with pytest.raises(ZenEdgeError, match=r"NaN or infinite\) in row"):
         run(found)
 
 
-def test_all_scores_minus_infinity():
-    assert tokens_of(run(search_with(lambda *_: np.full(VOCAB_SIZE, -np.inf), eos_token_id=None, max_new_tokens=2)[0])) == [[[0, 0]]]
+@pytest.mark.parametrize("value", [-np.inf, np.inf])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_beams": 2}, {"with_scores": False}, {"repetition_penalty": 1.5}, {"num_beams": 2, "repetition_penalty": 1.5}]
+)
+def test_infinite_scores_are_named(value, options):
     with pytest.raises(ZenEdgeError, match="infinite"):
-        run(search_with(lambda *_: np.full(VOCAB_SIZE, -np.inf), num_beams=2)[0])
+        run(search_with(lambda *_: np.full(VOCAB_SIZE, value), **options)[0])
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_some_scores_may_be_minus_infinity(num_beams):
+    def scores(_, ids):
+        return np.array([-np.inf] * 8 + [0.0, 1.0], np.float32)
+
+    found, _ = search_with(scores, num_beams=num_beams, max_new_tokens=3, no_repeat_ngram_size=2)
+    assert tokens_of(run(found))[0][0][0] in (8, 9)
+
+
+def test_one_allowed_sequence_fills_every_place():
+    found, _ = search_with(table(3), num_beams=3, num_return_sequences=3, forced_bos_token_id=7, max_new_tokens=1)
+    assert [(one.tokens, one.score) for one in run(found)[0]] == [((7,), 0.0), ((7,), -1e9), ((7,), -1e9)]
+
+
+def test_the_end_token_is_no_bad_word():
+    """As in transformers, which drops it from the list: a search that may not end would be of no use."""
+    for num_beams in (1, 2):
+        found, _ = search_with(table(3, END), num_beams=num_beams, bad_words_ids=[[END]])
+        assert tokens_of(run(found))[0][0] == [3, END]
 
 
 def test_closing_stops_the_search():
@@ -195,7 +227,6 @@ def test_no_inputs():
     [
         ({"max_length": 1, "max_new_tokens": None}, "max_length is 1, but the decoder starts with 1 ids"),
         ({"bad_words_ids": [[1, 10]]}, r"bad_words_ids names \[10\], but the model's token ids go from 0 to 9"),
-        ({"bad_words_ids": [[END]]}, "bad_words_ids holds the end token alone"),
         ({"forced_bos_token_id": 10}, "forced_bos_token_id names"),
         ({"forced_eos_token_id": [0, 11]}, "forced_eos_token_id names"),
         ({"forced_bos_token_id": 4, "suppress_tokens": [4]}, "forced_bos_token_id forces .* suppress_tokens bans"),

@@ -15,6 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
+from zen_edge import graphs
 from zen_edge.errors import BundleError, MissingDependencyError, OptionError
 from zen_edge.inspection import describe_graph, inspect_bundle, inspect_graph, print_inspection
 from zen_edge.manifest import NodeKind, Tensor
@@ -31,7 +32,11 @@ def info(name: str, shape: list[int | str | None], dtype: int = TensorProto.FLOA
 
 def graph(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray[Any, Any]] | None = None, output: str = "out") -> onnx.GraphProto:
     """Queries, keys and values (B,N,S,H), a mask and a condition go in."""
-    inputs = [*(info(name, ["B", "N", "S", 8]) for name in "qkv"), info("mask", ["B", 1, 1, "S"], TensorProto.BOOL), info("yes", [], TensorProto.BOOL)]
+    inputs = [
+        *(info(name, ["B", "N", "S", 8]) for name in "qkv"),
+        info("mask", ["B", 1, 1, "S"], TensorProto.BOOL),
+        info("yes", [], TensorProto.BOOL),
+    ]
     return helper.make_graph(nodes, "g", inputs, [info(output, None)], [numpy_helper.from_array(w, n) for n, w in (weights or {}).items()])
 
 
@@ -135,7 +140,12 @@ NEAR_MISSES: dict[str, list[onnx.NodeProto]] = {
     "vocabulary": [node("MatMul", ["q", "W"], ["logits"]), node("Softmax", ["logits"], ["out"])],
     "vocabulary of two activations": [*SCORES, node("Softmax", ["s"], ["out"])],
     "soft embedding": [node("MatMul", ["q", "W"], ["l"]), node("Softmax", ["l"], ["p"]), node("MatMul", ["p", "W"], ["out"])],
-    "tied head": [node("Transpose", ["W"], ["Wt"]), node("MatMul", ["q", "Wt"], ["l"]), node("Softmax", ["l"], ["p"]), node("MatMul", ["p", "v"], ["out"])],
+    "tied head": [
+        node("Transpose", ["W"], ["Wt"]),
+        node("MatMul", ["q", "Wt"], ["l"]),
+        node("Softmax", ["l"], ["p"]),
+        node("MatMul", ["p", "v"], ["out"]),
+    ],
     "probabilities projected": [*SCORES, node("Softmax", ["s"], ["p"]), node("MatMul", ["p", "W"], ["out"])],
     "a norm between": [*SCORES, node("LayerNormalization", ["s", "W"], ["n"]), node("Softmax", ["n"], ["p"]), node("MatMul", ["p", "v"], ["out"])],
     "an activation after": [*SCORES, node("Softmax", ["s"], ["p"]), node("Relu", ["p"], ["r"]), node("MatMul", ["r", "v"], ["out"])],
@@ -193,7 +203,13 @@ def test_dtypes_reach_into_functions_and_branches(tmp_path: Path) -> None:
     nodes = [
         node("Cast", ["q"], ["h"], to=TensorProto.FLOAT16),
         node("F", ["h"], ["a"], domain="local"),
-        node("If", ["yes"], ["out"], then_branch=branch("t", [node("Relu", ["a"], ["x"])], "x"), else_branch=branch("e", [node("Abs", ["a"], ["x"])], "x")),
+        node(
+            "If",
+            ["yes"],
+            ["out"],
+            then_branch=branch("t", [node("Relu", ["a"], ["x"])], "x"),
+            else_branch=branch("e", [node("Abs", ["a"], ["x"])], "x"),
+        ),
     ]
     found = describe_graph(save(tmp_path / "g.onnx", nodes, functions=[function("F", ["x"], [node("Neg", ["x"], ["y"])], ["y"])]), "g")
     kinds = {kind.op: (kind.inputs, kind.outputs) for kind in found.nodes}
@@ -238,7 +254,8 @@ def test_external_data_cut_short_is_refused(tmp_path: Path, size: int) -> None:
         describe_graph(path, "g")
 
 
-def test_functions_without_end_are_refused(tmp_path: Path) -> None:
+def test_functions_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "MOST_NODES", 5000)
     call = [node("MatMul", ["q", "k"], ["out"]), node("F0", [], [], domain="local")]
     endless = [function("F0", [], [node("F0", [], [], domain="local")], [])]
     doubling = [function(f"F{i}", [], [node(f"F{i + 1}", [], [], domain="local")] * 2, []) for i in range(40)]
@@ -288,7 +305,7 @@ FALLBACK: dict[str, tuple[list[onnx.NodeProto], str, dict[str, int]]] = {
     "and has one for CPU": ([node("GroupQueryAttention", ["q", "k", "v"], ["out"], domain=MS)], "cpu", {}),
     "packed attention is for CUDA": ([node("PackedMultiHeadAttention", ["q", "k", "v"], ["out"], domain=MS)], "cpu", {"PackedMultiHeadAttention": 1}),
     "relative bias is for CUDA": ([node("RelativePositionBias", ["q"], ["out"], domain=MS)], "cpu", {"RelativePositionBias": 1}),
-    "dynamic int8 is for CPU": ([node("MatMulIntegerToFloat", ["q", "k"], ["out"], domain=MS)], "cuda", {"MatMulIntegerToFloat": 1}),
+    "dynamic int8 is for CPU": ([node("MatMulIntegerToFloat", ["yes", "yes"], ["out"], domain=MS)], "cuda", {"MatMulIntegerToFloat": 1}),
     "Attention of ONNX in fp16": ([*HALF, node("Attention", ["h", "h", "h"], ["out"])], "cpu", {}),
     "Attention of com.microsoft is another operator": ([node("Attention", ["q", "k"], ["out"], domain=MS)], "cpu", {}),
 }  # fmt: skip
@@ -332,7 +349,7 @@ def test_garbled_graphs_are_described_or_refused(tmp_path: Path) -> None:
     ]
     described = refused = 0
     path = tmp_path / "garbled.onnx"
-    for i in range(4 * len(sound)):
+    for i in range(0, 4 * len(sound), 3):  # each change at every third byte
         path.write_bytes(changes[i % 4](i // 4))
         try:
             describe_graph(path, "g")

@@ -163,6 +163,12 @@ def test_what_is_no_manifest_is_refused(bundle: Path, data: bytes) -> None:
     assert MANIFEST in refusal(lambda: read_manifest(bundle))
 
 
+def test_a_key_written_twice_is_refused(bundle: Path) -> None:
+    text = (bundle / MANIFEST).read_text()
+    (bundle / MANIFEST).write_text(text.replace('"task":', '"task": "summarization", "task":'))
+    assert "twice" in refusal(lambda: read_manifest(bundle))
+
+
 def test_a_manifest_of_many_megabytes_is_not_read(bundle: Path) -> None:
     with (bundle / MANIFEST).open("ab") as file:
         file.truncate(LARGEST_MANIFEST * 1000)

@@ -30,9 +30,7 @@ class Options(RuleOptions):
         check_in_vocabulary("bad_words_ids", [token for word in self.bad_words_ids for token in word], setting.vocab_size)
         # As in transformers, the end token cannot be a bad word: that search could not stop.
         words = [tuple(word) for word in self.bad_words_ids if not (len(word) == 1 and word[0] in setting.eos_token_ids)]
-        if not words:
-            raise OptionError("bad_words_ids holds the end token alone, which cannot be banned; min_new_tokens keeps it from coming early.")
-        return BadWords.of(words)
+        return BadWords.of(words) if words else None
 
 
 @dataclass(frozen=True)
