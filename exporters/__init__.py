@@ -133,7 +133,11 @@ def _describe(folder: Path, checkpoint: Checkpoint, task: str, precision: str, d
         tokenizer=tokenizer,
         limits=limits,
         files=describe_files(folder),
-        source={"name": Path(checkpoint.name).name if checkpoint.folder else checkpoint.name, "revision": checkpoint.revision, "weights_sha256": checkpoint.weights_hash()},
+        source={
+            "name": Path(checkpoint.name).name if checkpoint.folder else checkpoint.name,
+            "revision": checkpoint.revision,
+            "weights_sha256": checkpoint.weights_hash(),
+        },
         made_with={name: version(name) for name in MADE_WITH},
         parity=None,
     )

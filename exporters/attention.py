@@ -23,7 +23,17 @@ NAME = "zen_edge"
 
 # Keywords whose values change nothing when a model is evaluated: dropout is off, and the rest are for other attention functions or outputs.
 HARMLESS = frozenset(
-    {"dropout", "output_attentions", "output_hidden_states", "return_dict", "use_cache", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"}
+    {
+        "dropout",
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
+        "use_cache",
+        "cu_seq_lens_q",
+        "cu_seq_lens_k",
+        "max_length_q",
+        "max_length_k",
+    }
     | {"position_ids", "cache_position", "encoder_hidden_states", "encoder_attention_mask", "past_key_values", "num_items_in_batch"}
 )
 
@@ -135,7 +145,9 @@ def _unfold(x: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
     return torch.onnx.ops.symbolic("Reshape", [x, shape], {}, dtype=x.dtype, shape=tuple(query.shape))
 
 
-def _operator(inputs: list[torch.Tensor | None], shapes: list[tuple[Any, ...]], num_heads: int, scale: float, causal: bool) -> tuple[torch.Tensor, ...]:
+def _operator(
+    inputs: list[torch.Tensor | None], shapes: list[tuple[Any, ...]], num_heads: int, scale: float, causal: bool
+) -> tuple[torch.Tensor, ...]:
     while inputs[-1] is None:
         inputs = inputs[:-1]
     dtype = inputs[0].dtype
@@ -166,7 +178,9 @@ def fused_attention(
         raise UnsupportedModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which the fused operator does not do.")
     R, N, S, H = query.shape
     if key.shape[1] != N:
-        raise UnsupportedModelError(f"{type(module).__name__} has {key.shape[1]} key/value heads for {N} query heads; grouped heads are not exported yet.")
+        raise UnsupportedModelError(
+            f"{type(module).__name__} has {key.shape[1]} key/value heads for {N} query heads; grouped heads are not exported yet."
+        )
     scale = float(H**-0.5 if scaling is None else scaling)
     kind: MaskKind | None = getattr(attention_mask, "zen_edge_mask", None)
     layer: SelfAttentionLayer | None = getattr(key, "zen_edge_layer", None)

@@ -6,6 +6,8 @@ import difflib
 import hashlib
 import json
 import os
+import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,25 +52,29 @@ def load_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoin
     if folder is not None:
         _require_checkpoint(folder)
     elif ":" in name:
-        raise UnsupportedModelError(f"{name!r} looks like a factory of your own module; zen-edge exports checkpoints of encoder-decoder models so far.")
+        raise UnsupportedModelError(
+            f"{name!r} looks like a factory of your own module; zen-edge exports checkpoints of encoder-decoder models so far."
+        )
     elif len(Path(name).parts) > 2 or name.startswith((".", "/", "~")):
-        raise CheckpointError(f"there is no folder {name!r}; give a checkpoint folder (config.json and weights) or a hub id such as Helsinki-NLP/opus-mt-en-fr.")
+        raise CheckpointError(
+            f"there is no folder {name!r}; give a checkpoint folder (config.json and weights) or a hub id such as Helsinki-NLP/opus-mt-en-fr."
+        )
     source = str(folder or name)
     where: dict[str, Any] = {"local_files_only": folder is not None, "trust_remote_code": False} | ({"revision": revision} if revision else {})
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    try:
+    with warnings.catch_warnings(), ExitStack() as after:
+        warnings.simplefilter("ignore")  # of libraries that would change nothing here
+        after.callback(transformers_logging.set_verbosity, verbosity)
+        if bars:
+            after.callback(transformers_logging.enable_progress_bar)
         config = _read(source, lambda: AutoConfig.from_pretrained(source, **where))
         _require_supported(config)
         loaded, report = _read(
             source, lambda: AutoModelForSeq2SeqLM.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True, **where)
         )
         tokenizer = _read(source, lambda: AutoTokenizer.from_pretrained(source, **where))
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
     _require_whole(source, report)
     return Checkpoint(name, folder, revision, loaded.eval(), tokenizer)
 
@@ -79,7 +85,9 @@ def _require_checkpoint(folder: Path) -> None:
     if (folder / "zen-edge.json").exists():
         raise CheckpointError(f"{folder} is a zen-edge bundle already; give the PyTorch checkpoint it was made from.")
     if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
-        raise UnsupportedModelError(f"{folder} holds an adapter without its base model; merge it first (peft's merge_and_unload) and save the whole model.")
+        raise UnsupportedModelError(
+            f"{folder} holds an adapter without its base model; merge it first (peft's merge_and_unload) and save the whole model."
+        )
     if not (folder / "config.json").exists():
         raise CheckpointError(f"{folder} has no config.json; a checkpoint folder holds config.json, weights and tokenizer files.")
     try:
@@ -89,7 +97,9 @@ def _require_checkpoint(folder: Path) -> None:
     if not isinstance(config, dict) or "model_type" not in config:
         raise CheckpointError(f"{folder / 'config.json'} names no model_type, so its architecture is unknown.")
     if "auto_map" in config:
-        raise UnsupportedModelError(f"{folder} needs code of its own (auto_map in config.json); only architectures that transformers ships are exported.")
+        raise UnsupportedModelError(
+            f"{folder} needs code of its own (auto_map in config.json); only architectures that transformers ships are exported."
+        )
     if not any((folder / name).exists() for name in WEIGHTS):
         raise CheckpointError(f"{folder} has no weights; expected one of {', '.join(WEIGHTS)}.")
 
@@ -97,11 +107,15 @@ def _require_checkpoint(folder: Path) -> None:
 def _require_supported(config: Any) -> None:
     kind = config.model_type
     if getattr(config, "auto_map", None):
-        raise UnsupportedModelError("this checkpoint needs code of its own (auto_map in config.json); only architectures that transformers ships are exported.")
+        raise UnsupportedModelError(
+            "this checkpoint needs code of its own (auto_map in config.json); only architectures that transformers ships are exported."
+        )
     if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise UnsupportedModelError(f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM.")
+        raise UnsupportedModelError(
+            f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM."
+        )
     near = difflib.get_close_matches(kind, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, 1, 0.3) or ["marian"]
     raise UnsupportedModelError(f"{kind} is not an encoder-decoder model for text; the nearest that is: {near[0]}.")
 
@@ -111,7 +125,9 @@ def _require_whole(source: str, report: dict[str, Any]) -> None:
     wrong = sorted(str(key) for key in report.get("mismatched_keys") or [])
     for what, names in (("lacks", missing), ("holds the wrong shape for", wrong)):
         if names:
-            raise CheckpointError(f"{source} {what} {len(names)} of the model's weights ({names[0]} first); they would be random. Save the whole model again.")
+            raise CheckpointError(
+                f"{source} {what} {len(names)} of the model's weights ({names[0]} first); they would be random. Save the whole model again."
+            )
 
 
 def _read(source: str, load: Any) -> Any:

@@ -28,5 +28,7 @@ def save_graphs(models: dict[str, ir.Model], folder: Path, data: str = "weights.
                     written[key] = (file.tell(), len(raw))
                     file.write(raw)
                 offset, length = written[key]
-                value.const_value = ir.ExternalTensor(data, offset, length, tensor.dtype, shape=ir.Shape(tensor.shape), name=value.name, base_dir=folder)
+                value.const_value = ir.ExternalTensor(
+                    data, offset, length, tensor.dtype, shape=ir.Shape(tensor.shape), name=value.name, base_dir=folder
+                )
             ir.save(model, folder / f"{name}.onnx")

@@ -33,7 +33,7 @@ def _own_cgroups() -> list[Path]:
     except OSError:
         return folders
     for line in lines:
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         root = CGROUP if not controllers else CGROUP / controllers
         inner = root / path.strip("/")
         folders += [inner, *(parent for parent in inner.parents if parent.is_relative_to(root))]

@@ -87,8 +87,9 @@ def find_provider(device: str) -> Provider:
 class Session:
     """One graph, ready to run. Safe to share between threads: a run keeps nothing in it."""
 
-    def __init__(self, path: Path, provider: Provider, threads: int | None) -> None:
-        """threads: for the work inside one operator; None: as many as the process may use. BundleError if the file is no such graph."""
+    def __init__(self, path: Path, provider: Provider, threads: int | None, graph: bytes | None = None) -> None:
+        """threads: for the work inside one operator; None: as many as the process may use. graph: run these bytes in the place of the file's;
+        external data is still read from beside it. BundleError if the file is no such graph."""
         ort = onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()
@@ -98,8 +99,10 @@ class Session:
         for name, value in SETTINGS.items():
             options.add_session_config_entry(name, value)
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[(provider.name, dict(provider.options))])
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes for a damaged graph
+            if graph is not None:
+                options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+            self._session = ort.InferenceSession(graph or str(path), options, providers=[(provider.name, dict(provider.options))])
+        except Exception as error:
             raise BundleError(f"{path.name} cannot be loaded: {_first_line(error)}") from error
         self._session.disable_fallback()  # a provider that fails must not be replaced in silence
         if provider.name not in self._session.get_providers():

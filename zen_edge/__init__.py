@@ -1,1 +1,115 @@
-"""zen-edge."""
+"""zen-edge: trained attention models from PyTorch to ONNX with fused attention, proven equal, and run without PyTorch.
+
+bundle = zen_edge.export("path/or/hub-id", "out", precision="int8")    needs zen-edge[export]
+pipeline = zen_edge.load("out", threads=2)                             needs zen-edge[cpu] or zen-edge[gpu] only
+report = zen_edge.parity("out", "path/or/hub-id")                      needs both
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zen_edge.bundle import Bundle
+from zen_edge.errors import (
+    BundleError,
+    CheckFailedError,
+    CheckpointError,
+    InputError,
+    MissingDependencyError,
+    OptionError,
+    UnsupportedModelError,
+    ZenEdgeError,
+)
+from zen_edge.parity import ParityReport
+
+if TYPE_CHECKING:
+    from zen_edge.runtimes.pipelines.text_to_text import TextToText
+
+__version__ = "0.1.0"
+
+
+def load(bundle: str | Path, *, device: str | None = None, threads: int | None = None, verify: bool = False) -> TextToText:
+    """Open a bundle as a pipeline: `load("out")("Hello world")`.
+
+    device: "cpu", "cuda", "auto"; None: the one it was exported for. threads: None uses what the process may use. verify: compare every file
+    with its sha256. Raises BundleError for a damaged bundle, MissingDependencyError without ONNX Runtime.
+    """
+    from zen_edge import runtimes
+
+    return runtimes.load(bundle, device=device, threads=threads, verify=verify)
+
+
+def export(
+    model: str | Path,
+    out: str | Path,
+    *,
+    task: str | None = None,
+    precision: str = "fp32",
+    device: str = "cpu",
+    revision: str | None = None,
+    verify: bool = True,
+    force: bool = False,
+    tell: Callable[[str], None] = lambda step: None,
+) -> Bundle:
+    """Turn a PyTorch checkpoint into a bundle at `out`, checked against PyTorch unless `verify` is off.
+
+    model: a checkpoint folder or a hub id. precision: "fp32" or "int8". force: replace a bundle that is there. tell: called with the name of
+    each step. Raises UnsupportedModelError, CheckpointError, CheckFailedError or ZenEdgeError; then nothing is left behind.
+    """
+    from zen_edge import check
+
+    try:
+        from zen_edge import exporters
+    except ImportError as error:
+        raise MissingDependencyError(f'exporting needs {error.name}: pip install "zen-edge[export]".') from error
+    return exporters.export(
+        model,
+        out,
+        task=task,
+        precision=precision,
+        device=device,
+        revision=revision,
+        force=force,
+        verify=check.verify if verify else None,
+        tell=tell,
+    )
+
+
+def parity(
+    bundle: str | Path,
+    model: str | Path,
+    *,
+    inputs: Sequence[str] | Path | None = None,
+    limit: int | None = None,
+    revision: str | None = None,
+    bisect: bool = False,
+    tell: Callable[[str], None] = lambda step: None,
+) -> ParityReport:
+    """Compare a bundle with its PyTorch model: outputs, generated tokens, text. The report is kept in the bundle; look at its `passed`.
+
+    inputs: lines, or a .txt or .jsonl file; None: a built-in set. bisect: also name the first tensor that is out of tolerance.
+    Raises CheckFailedError if the bundle was made from other weights.
+    """
+    from zen_edge import check
+
+    return check.parity(bundle, model, inputs=inputs, limit=limit, revision=revision, bisect=bisect, tell=tell)
+
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "CheckFailedError",
+    "CheckpointError",
+    "InputError",
+    "MissingDependencyError",
+    "OptionError",
+    "ParityReport",
+    "UnsupportedModelError",
+    "ZenEdgeError",
+    "__version__",
+    "export",
+    "load",
+    "parity",
+]

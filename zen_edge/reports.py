@@ -25,14 +25,20 @@ td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; } .good { colo
 """
 
 
+def check_report_path(path: Path) -> None:
+    """ZenEdgeError if `write_report` could not write there for its name or folder; asked before the long work begins."""
+    if path.suffix.lower() not in (".json", ".html"):
+        raise ZenEdgeError(f"a report is written as .html or .json, not {quoted(path.name)}: give --report a name with one of these endings")
+    if not path.parent.is_dir():
+        raise ZenEdgeError(f"cannot write the report {quoted(str(path))}: its folder does not exist; make it first")
+
+
 def write_report(report: ParityReport, path: Path) -> None:
     """Writes `path` whole, as JSON or HTML by its suffix. ZenEdgeError for another suffix, or where it cannot be written."""
-    forms = {".json": lambda: dump(report.to_json()) + "\n", ".html": lambda: to_html(report)}
-    form = forms.get(path.suffix.lower())
-    if form is None:
-        raise ZenEdgeError(f"a report is written as .html or .json, not {quoted(path.name)}: give --report a name with one of these endings")
+    check_report_path(path)
+    text = to_html(report) if path.suffix.lower() == ".html" else dump(report.to_json()) + "\n"
     try:
-        write_whole(path, form())
+        write_whole(path, text)
     except OSError as error:
         raise ZenEdgeError(f"cannot write the report {quoted(str(path))}: {reason(error)}; choose another place") from None
 

@@ -1,7 +1,7 @@
 """Activations as one operator.
 
-    before:  x -> Sigmoid -> s;  Mul(x, s) -> y            after:  x -> QuickGelu(alpha=1) -> y      (swish, also called SiLU)
-    before:  x -> Add(b) -> Gelu -> y                      after:  x, b -> BiasGelu -> y             (the exact Gelu)
+before:  x -> Sigmoid -> s;  Mul(x, s) -> y            after:  x -> QuickGelu(alpha=1) -> y      (swish, also called SiLU)
+before:  x -> Add(b) -> Gelu -> y                      after:  x, b -> BiasGelu -> y             (the exact Gelu)
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ product reads it once, and dynamic quantization quantizes it once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import onnx_ir as ir
@@ -46,9 +47,15 @@ def check(node: ir.Node) -> Projection | None:
     return Projection(node, node.inputs[1], None, product)
 
 
+def _free_name(graph: ir.Graph, name: str) -> str:
+    """`name`, or with a number where another group that begins with the same shared weight has it."""
+    numbered = (f"{name}.{i}" for i in count(2))
+    return name if name not in graph.initializers else next(one for one in numbered if one not in graph.initializers)
+
+
 def _pack(graph: ir.Graph, group: list[Projection]) -> None:
     first = group[0]
-    name = f"{first.weight.name}.packed"
+    name = _free_name(graph, f"{first.weight.name}.packed")
     tensors = [p.weight.const_value for p in group]
     widths = [int(tensor.shape[1]) for tensor in tensors]
     rows, dtype = int(tensors[0].shape[0]), tensors[0].dtype

@@ -32,6 +32,9 @@ def check(node: ir.Node) -> Residual | None:
     total = node.inputs[0]
     if len(node.inputs) != 3 or total.shape is None or len(total.shape) != 3 or total.dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
         return None
+    # Gain and shift as long as the axis: the operator broadcasts neither. Constant: one computed from the sum would be wanted before the sum.
+    if any(tensor is None or tuple(tensor.shape) != (total.shape[2],) for tensor in map(constant, node.inputs[1:])):
+        return None
     add = total.producer()
     if add is None or add.op_type != "Add" or add.domain or not same_shape(*add.inputs):
         return None

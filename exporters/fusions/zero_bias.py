@@ -20,7 +20,9 @@ def check(node: ir.Node) -> ir.Value | None:
     for kept, added in (node.inputs, reversed(node.inputs)):
         tensor = constant(added)
         if tensor is not None and kept is not None and same_shape(kept, node.outputs[0]) and not tensor.numpy().any():
-            return kept
+            # A graph output gives its name to what replaces it; inputs, weights and other outputs have to keep their own.
+            named = node.outputs[0].is_graph_output() and (kept.producer() is None or kept.is_graph_output())
+            return None if named else kept
     return None
 
 

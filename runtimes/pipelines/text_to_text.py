@@ -68,6 +68,10 @@ class TextToText:
         chosen, ids = self._prepare(text, **options)
         return self._stream(chosen, ids)
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of generated ids, special tokens left out."""
+        return self._tokenizer.decode(tokens)
+
     def close(self) -> None:
         self._model = None
 
@@ -105,7 +109,7 @@ class TextToText:
                 ids = encode(text)
             except InputError as error:
                 if errors == "raise":
-                    raise InputError(f"input {i}: {error}") if len(inputs) > 1 else error
+                    raise InputError(f"input {i + 1} of {len(inputs)}: {error}" if len(inputs) > 1 else str(error)) from None
                 results[i] = error
             else:
                 if ids:
@@ -157,6 +161,8 @@ class TextToText:
                 return ids
             if overflow == "truncate":
                 return [*ids[: longest - 1], ids[-1]]  # the end token stays
-            raise InputError(f"the text has {len(ids)} tokens, the model takes {longest}: shorten it, or ask for overflow=\"truncate\" (its beginning only).")
+            raise InputError(
+                f'the text has {len(ids)} tokens, the model takes {longest}: shorten it, or ask for overflow="truncate" (its beginning only).'
+            )
 
         return encode, chosen

@@ -1,0 +1,47 @@
+# The two commands of the README: `make demo` and `make test`. Both make the environment when it is missing.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+ROOT := $(CURDIR)
+EXTRAS := cpu,export,bench,dev
+
+.PHONY: demo test lint types tests sweep checkpoint format clean
+
+demo: $(VENV)/ready
+	$(BIN)/zen-edge demo
+
+test: lint types tests
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not follow the package mapping of an editable install: it checks the package as installed.
+types: $(VENV)/ready
+	rm -rf build/typed
+	$(BIN)/pip install --quiet --no-deps --target build/typed .
+	cd build/typed && $(ROOT)/$(BIN)/mypy --config-file $(ROOT)/pyproject.toml -p zen_edge
+
+tests: $(VENV)/ready
+	$(BIN)/pytest -m "not sweep and not checkpoint"
+
+# Every size and architecture, one trace each.
+sweep: $(VENV)/ready
+	$(BIN)/pytest -m sweep
+
+# Real checkpoints, in the folders that ZEN_EDGE_CHECKPOINTS names.
+checkpoint: $(VENV)/ready
+	$(BIN)/pytest -m checkpoint
+
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt --editable ".[$(EXTRAS)]"
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

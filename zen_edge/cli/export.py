@@ -1,0 +1,32 @@
+"""zen-edge export"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zen_edge.cli import app
+from zen_edge.cli.progress import steps
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A checkpoint folder (Hugging Face layout) or a hub id.")],
+    out: Annotated[Path, typer.Argument(help="The bundle's folder; it must not exist yet.")],
+    task: Annotated[str | None, typer.Option(help="What the model is for, where the checkpoint does not tell: translation, summarization.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
+    device: Annotated[str, typer.Option(help="cpu.")] = "cpu",
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the hub id.")] = None,
+    verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare the bundle with PyTorch before it is kept.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
+) -> None:
+    """Export a PyTorch checkpoint to ONNX with fused attention, quantize it, and check that it says the same."""
+    import zen_edge
+
+    with steps() as tell:
+        bundle = zen_edge.export(model, out, task=task, precision=precision, device=device, revision=revision, verify=verify, force=force, tell=tell)
+    size = sum(file.size for file in bundle.manifest.files.values()) / 1e6
+    fused = sum(graph.fused_attention for graph in bundle.manifest.graphs)
+    typer.echo(f"{out}: {bundle.manifest.task}, {bundle.manifest.precision}, {size:.1f} MB, {fused} attention layers fused", err=True)
