@@ -29,8 +29,8 @@ def quantize(weight: np.ndarray[Any, Any], axis: int) -> tuple[np.ndarray[Any, A
 
 
 def _quantized(graph: ir.Graph, weight: ir.Value, axis: int) -> tuple[ir.Value, ir.Value]:
-    """The int8 table and scales of `weight`, made once however often they are asked for."""
-    name, scale_name = f"{weight.name}.int8", f"{weight.name}.scale"
+    """The int8 table and scales of `weight`, made once for each axis however often they are asked for."""
+    name, scale_name = (f"{weight.name}.{part}{'.rows' if axis else ''}" for part in ("int8", "scale"))
     if name not in graph.initializers:
         table, scale = quantize(weight.const_value.numpy(), axis)
         add_initializer(graph, scale_name, scale)

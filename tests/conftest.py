@@ -1,0 +1,35 @@
+"""What every room's tests share: the shipped checkpoint and bundles made of it once per run."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def demo_checkpoint() -> Path:
+    """A small English to French translator in Hugging Face layout."""
+    return Path(str(files("zen_edge"))) / "data" / "marian-en-fr"
+
+
+@pytest.fixture(scope="session")
+def export_demo(demo_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """export_demo(precision) -> the bundle's folder."""
+
+    def make(precision: str) -> Path:
+        from zen_edge.exporters import export  # seconds, for torch
+
+        return export(demo_checkpoint, tmp_path_factory.mktemp("demo") / precision, precision=precision).path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def demo_fp32(export_demo: Callable[[str], Path]) -> Path:
+    return export_demo("fp32")
+
+
+@pytest.fixture(scope="session")
+def demo_int8(export_demo: Callable[[str], Path]) -> Path:
+    return export_demo("int8")
