@@ -107,6 +107,7 @@ class Session:
         self._session.disable_fallback()  # a provider that fails must not be replaced in silence
         if provider.name not in self._session.get_providers():
             raise ZenEdgeError(f"{provider.name} could not start, and the CPU was not asked for: see `zen-edge doctor`, or use --device cpu.")
+        self.name = path.name
         self.memory = provider.memory
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
@@ -121,7 +122,10 @@ class Session:
                 binding.bind_ortvalue_input(name, value)
         for name in outputs:
             binding.bind_output(name, self.memory if name in on_device else "cpu")
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen unrelated classes
+            raise BundleError(f"{self.name} failed to run: {_first_line(error)}; check the bundle with --verify, or export it again.") from error
         return dict(zip(outputs, binding.get_outputs(), strict=True))
 
 

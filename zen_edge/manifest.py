@@ -13,6 +13,7 @@ FORMAT = 1
 PRECISIONS = ("fp32", "fp16", "int8", "int8-blocks", "int4")
 DEVICES = ("cpu", "cuda")
 WORD = r"[a-z0-9][a-z0-9_.-]{0,79}"
+ALWAYS_HASHED = 4 * 2**20  # bytes; graphs and tokenizers are parsed by native code that should not see damaged input, and hash in a millisecond
 RANK = 16  # of a tensor
 GRAPHS = 64
 TENSORS = 4096  # inputs or outputs of one graph, and kinds of node
@@ -188,7 +189,10 @@ def _unique(names: Iterable[str], where: str) -> None:
 
 
 def read_manifest(folder: Path, *, hashes: bool = False) -> Manifest:
-    """The manifest of a bundle whose files are the ones it lists, by name and size, and by sha256 if `hashes`. BundleError if not."""
+    """The manifest of a bundle whose files are the ones it lists, by name and size, small ones by sha256 too, and all of them if `hashes`.
+
+    BundleError if not.
+    """
     here = f"bundle {quoted(str(folder))}"
     try:
         found = regular_files(folder)
@@ -206,7 +210,7 @@ def read_manifest(folder: Path, *, hashes: bool = False) -> Manifest:
         for name, file in manifest.files.items():
             if found[name] != file.size:
                 raise BundleError(f"{here}: {quoted(name)} has {found[name]} bytes instead of {file.size}; copy the bundle or export it again")
-            if hashes and sha256(folder / name) != file.sha256:
+            if (hashes or file.size <= ALWAYS_HASHED) and sha256(folder / name) != file.sha256:
                 raise BundleError(f"{here}: {quoted(name)} was changed since the export (its sha256 differs); copy the bundle or export it again")
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         why = reason(error) if isinstance(error, OSError) else str(error)

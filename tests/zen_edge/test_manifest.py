@@ -185,7 +185,13 @@ def test_files_on_disk_must_be_those_listed(bundle: Path) -> None:
     assert "'encoder.onnx' is missing" in refusal(lambda: read_manifest(bundle))
 
 
-def test_a_changed_byte_is_found_by_its_hash_only(bundle: Path) -> None:
+def test_a_changed_byte_of_a_small_file_is_always_found(bundle: Path) -> None:
+    (bundle / "encoder.onnx").write_bytes(b"Graph" * 100)
+    assert "sha256" in refusal(lambda: read_manifest(bundle))
+
+
+def test_a_changed_byte_of_a_large_file_is_found_on_request(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zen_edge.manifest.ALWAYS_HASHED", 10)
     (bundle / "encoder.onnx").write_bytes(b"Graph" * 100)
     read_manifest(bundle)
     assert "sha256" in refusal(lambda: read_manifest(bundle, hashes=True))

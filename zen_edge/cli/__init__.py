@@ -57,4 +57,4 @@ def _end(error: BaseException, text: str, status: int) -> None:
     sys.exit(status)
 
 
-from zen_edge.cli import demo, export, inspect, parity, run  # noqa: E402, F401 - each registers its command on `app`
+from zen_edge.cli import bench, demo, doctor, export, inspect, parity, run  # noqa: E402, F401 - each registers its command on `app`

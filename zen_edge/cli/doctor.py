@@ -1,0 +1,34 @@
+"""zen-edge doctor"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from zen_edge.cli import app
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
+    """Tell what this machine has to run bundles with, and what to do about what it lacks. Exit status 3 if bundles cannot run."""
+    from zen_edge.runtimes.doctor import examine
+
+    found = examine()
+    healthy = all(finding.status != "problem" for finding in found)
+    if as_json:
+        typer.echo(json.dumps({"healthy": healthy, "findings": [asdict(finding) for finding in found]}, ensure_ascii=False))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("", "what", "found", "what to do")
+        marks = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("problem", "bold red")}
+        for finding in found:
+            table.add_row(Text(*marks[finding.status]), finding.name, Text(finding.value), Text(finding.advice))
+        Console().print(table)
+    if not healthy:
+        raise typer.Exit(3)
