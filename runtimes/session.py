@@ -94,7 +94,7 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors are raised
+        options.log_severity_level = 4  # errors are raised, and would be printed as well
         options.enable_mem_pattern = False  # shapes change from step to step; a pattern for each would only grow
         for name, value in SETTINGS.items():
             options.add_session_config_entry(name, value)
@@ -103,7 +103,7 @@ class Session:
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
             self._session = ort.InferenceSession(graph or str(path), options, providers=[(provider.name, dict(provider.options))])
         except Exception as error:
-            raise BundleError(f"{path.name} cannot be loaded: {_first_line(error)}") from error
+            raise BundleError(f"{path.name} cannot be loaded: {_first_line(error)}; copy the bundle or export it again.") from error
         self._session.disable_fallback()  # a provider that fails must not be replaced in silence
         if provider.name not in self._session.get_providers():
             raise ZenEdgeError(f"{provider.name} could not start, and the CPU was not asked for: see `zen-edge doctor`, or use --device cpu.")

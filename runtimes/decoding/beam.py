@@ -15,7 +15,7 @@ LOWEST = -1e9  # transformers' score of what must not win: a beam that is not th
 
 @dataclass(frozen=True)
 class BeamState:
-    finished: tuple[tuple[Sequence_, ...], ...]  # of each input, best first
+    best: tuple[tuple[Sequence_, ...], ...]  # of each input, the finished ones, best first
     running: frozenset[int]  # the inputs whose search goes on
     inputs: tuple[int, ...]  # the inputs that ids hold, num_beams rows each
     ids: Ids  # (R,t)
@@ -24,12 +24,15 @@ class BeamState:
 
     def settled(self) -> list[list[int]]:
         """For each input the beginning that every hypothesis shares, running or finished, that may still be returned."""
-        hypotheses = [[list(one.tokens) for one in best[: self.num_return_sequences]] for best in self.finished]
+        hypotheses = [[list(one.tokens) for one in best[: self.num_return_sequences]] for best in self.best]
         beams = self.ids[:, self.start_length :].reshape(len(self.inputs), -1, self.ids.shape[1] - self.start_length).tolist()
         for each, rows in zip(self.inputs, beams, strict=True):
             if each in self.running:
                 hypotheses[each] += rows
         return [common_prefix(rows) for rows in hypotheses]
+
+    def finished(self) -> list[list[Sequence_] | None]:
+        return [None if each in self.running else _returned(best, self.num_return_sequences) for each, best in enumerate(self.best)]
 
 
 def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions, *, vocab_size: int) -> Search:
@@ -90,9 +93,7 @@ def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions,
             going_on, ids, new_ids, scores = going_on[stay], ids[stay], new_ids[stay], scores[input_index]
             inputs = [inputs[place] for place in input_index.tolist()]
         beam_index = None if np.array_equal(going_on, np.arange(rows_before)) else going_on
-    # As in transformers, an empty sequence stands in where too few finished with a score of LOWEST or more.
-    missing = (Sequence_((), LOWEST),) * num_beams
-    return [list((best_of + missing)[: options.num_return_sequences]) for best_of in finished]
+    return [_returned(best_of, options.num_return_sequences) for best_of in finished]
 
 
 def _continuations(found: Candidates, scores: Scores, wanted: int) -> tuple[Scores, Ids, Ids]:
@@ -105,6 +106,11 @@ def _continuations(found: Candidates, scores: Scores, wanted: int) -> tuple[Scor
     order = np.argsort(-totals, axis=1, kind="stable")[:, :wanted]
     rows = (np.arange(num_inputs)[:, None] * num_beams + order // width) // copies
     return np.take_along_axis(totals, order, axis=1), rows, np.take_along_axis(tokens.reshape(num_inputs, -1), order, axis=1)
+
+
+def _returned(best: tuple[Sequence_, ...], count: int) -> list[Sequence_]:
+    """As in transformers, an empty sequence stands in where too few finished with a score of LOWEST or more."""
+    return [*best[:count], *[Sequence_((), LOWEST)] * (count - len(best))]
 
 
 def _with(one: Sequence_, finished: tuple[Sequence_, ...], num_beams: int) -> tuple[Sequence_, ...]:

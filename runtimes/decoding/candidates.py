@@ -9,9 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.errors import ZenEdgeError
-from zen_edge.runtimes.decoding.rule import Ban, Effect, Force, Rescore, Rule
+from zen_edge.runtimes.decoding.rule import Ban, Effect, Force, Normalize, Rescore, Rule, within_vocabulary
 from zen_edge.runtimes.decoding.step import Ids, Scores, StepScores
 
+# A banned token outside the step's candidates may be left out of the sum of probabilities up to this share: below float32's precision.
+NEGLIGIBLE_SHARE = 1e-7
+# Of the probability that must be left after the bans for the difference of two sums to keep enough digits.
+LEAST_SHARE_LEFT = 0.5
 MOST_BANS = 256  # of a row; beyond, asking the step for so many more candidates costs more than reading every score
 
 
@@ -25,6 +29,11 @@ class Request:
     source: Literal["top", "forced", "all"]
     banned: Sequence[frozenset[int]] | None  # of each row, unless source is "all"
     top_k: int  # to ask the step for
+
+    @property
+    def normalized(self) -> bool:
+        """Whether the scores are shared out among the tokens that the rules left."""
+        return bool(self.effects) and isinstance(self.effects[-1], Normalize)
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,10 @@ def _top(asked: Request, scores: StepScores, log_probs: bool) -> Candidates:
     found = scores.top_scores
     if log_probs:
         assert scores.log_sum_exp is not None
-        found = found - scores.log_sum_exp[:, None]
+        sums = log_sum_allowed(asked, scores) if asked.normalized else scores.log_sum_exp
+        if sums is None:
+            return _best(every_score(asked, scores.logits(), log_probs=True), asked.wanted)
+        found = found - sums[:, None]
     if asked.banned is not None:
         mask = [[token in row for token in tokens] for tokens, row in zip(scores.top_ids.tolist(), asked.banned, strict=True)]
         found = np.where(mask, np.float32(-np.inf), found)
@@ -113,14 +125,35 @@ def _top(asked: Request, scores: StepScores, log_probs: bool) -> Candidates:
 def _forced(asked: Request, rows: int) -> Candidates:
     force = asked.effects[0]
     assert isinstance(force, Force)
-    tokens = list(dict.fromkeys(force.ids))
+    tokens = sorted(set(force.ids))  # equals among them: the lowest id comes first, as in torch.argmax
     # Fewer forced tokens than candidates: the rest of the vocabulary follows, all of it at -inf.
     tokens += islice((token for token in range(asked.vocab_size) if token not in force.ids), max(0, asked.wanted - len(tokens)))
     ids = np.tile(np.array(tokens, np.int64), (rows, 1))
     found = np.where(np.isin(ids, force.ids), np.float32(0), np.float32(-np.inf))
     if asked.banned is not None:
         found = np.where([[token in row for token in tokens] for row in asked.banned], np.float32(-np.inf), found)
-    return Candidates(found, ids)
+    return Candidates(Normalize().apply(found) if asked.normalized else found, ids)
+
+
+def log_sum_allowed(asked: Request, scores: StepScores) -> Scores | None:
+    """(R,) the log-sum-exp without the banned tokens, from that of all; None when the difference would lose too many digits."""
+    sums = scores.log_sum_exp
+    assert sums is not None
+    if asked.banned is None:
+        return sums
+    shares: Scores = np.exp(scores.top_scores - sums[:, None])  # (R,K)
+    banned = np.array([[token in row for token in tokens] for tokens, row in zip(scores.top_ids.tolist(), asked.banned, strict=True)])
+    unseen = np.array([len(row) for row in asked.banned]) - banned.sum(axis=1)
+    if (unseen * shares[:, -1] <= NEGLIGIBLE_SHARE).all():
+        left = 1 - (shares * banned).sum(axis=1)
+    else:
+        logits = scores.logits()
+        of_banned = (logits[row, within_vocabulary(tokens, asked.vocab_size)] for row, tokens in enumerate(asked.banned))
+        left = np.array([1 - np.exp(row - total).sum() for row, total in zip(of_banned, sums, strict=True)], np.float32)
+    if (left < LEAST_SHARE_LEFT).any():
+        return None
+    allowed: Scores = sums + np.log(left)
+    return allowed
 
 
 def _best(scores: Scores, wanted: int) -> Candidates:

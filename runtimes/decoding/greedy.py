@@ -5,21 +5,16 @@ from math import nan
 
 import numpy as np
 
-from zen_edge.runtimes.decoding.candidates import Candidates, Request, candidates, every_score, request
+from zen_edge.runtimes.decoding.candidates import Candidates, Request, candidates, every_score, log_sum_allowed, request
 from zen_edge.runtimes.decoding.options import GenerationOptions
-from zen_edge.runtimes.decoding.rule import within_vocabulary
 from zen_edge.runtimes.decoding.sequence import Search, Sequence_
 from zen_edge.runtimes.decoding.step import LEAVE_SHARE, C, Ids, Scores, Step, StepScores
-
-# A banned token outside the step's candidates may be left out of the sum of probabilities up to this share: below float32's precision.
-NEGLIGIBLE_SHARE = 1e-7
-# Of the probability that must be left after the bans for the difference of two sums to keep enough digits.
-LEAST_SHARE_LEFT = 0.5
 
 
 @dataclass(frozen=True)
 class GreedyState:
     outputs: tuple[tuple[int, ...], ...]  # of each input, empty until it has finished
+    totals: tuple[float, ...]  # of each input, the log-probabilities of its tokens so far
     inputs: tuple[int, ...]  # the input that each row of ids belongs to
     ids: Ids  # (R,t)
     start_length: int
@@ -31,6 +26,9 @@ class GreedyState:
             if not self.outputs[each]:
                 tokens[each] = self.ids[row, self.start_length :].tolist()
         return tokens
+
+    def finished(self) -> list[list[Sequence_] | None]:
+        return [[Sequence_(output, total / len(output))] if output else None for output, total in zip(self.outputs, self.totals, strict=True)]
 
 
 def greedy_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions, *, vocab_size: int, scores: bool = True) -> Search:
@@ -62,7 +60,7 @@ def greedy_search(step: Step[C], cache: C, start: Ids, options: GenerationOption
         still_open = [row for row in open_rows if not is_last and tokens[row] not in ends]
         for row in set(open_rows).difference(still_open):
             outputs[inputs[row]] = tuple(ids[row, start_length:].tolist())
-        yield GreedyState(tuple(outputs), inputs, ids, start_length)
+        yield GreedyState(tuple(outputs), tuple(totals), inputs, ids, start_length)
 
         keep = None
         if len(inputs) - len(still_open) >= LEAVE_SHARE * len(inputs):
@@ -86,34 +84,14 @@ def _best_tokens(found: Candidates) -> list[int]:
 def _log_probs(asked: Request, scores: StepScores, found: Candidates) -> Scores:
     """(R,) the log-softmax of the processed scores at the best token; -inf where nothing is allowed."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        sums = _log_sum_allowed(asked, scores) if asked.source == "top" else None
+        best: Scores = found.scores.max(axis=1)
+        sums = log_sum_allowed(asked, scores) if asked.source == "top" else None
         if sums is None and asked.source == "forced":
             sums = _log_sum_exp(found.scores)  # all other scores are -inf
         elif sums is None:
-            sums = _log_sum_exp(found.every_score if found.every_score is not None else every_score(asked, scores.logits(), log_probs=False))
-        best: Scores = found.scores.max(axis=1)
+            every = found.every_score if found.every_score is not None else every_score(asked, scores.logits(), log_probs=False)
+            best, sums = every.max(axis=1), _log_sum_exp(every)
         return np.where(best == -np.inf, best, best - sums)
-
-
-def _log_sum_allowed(asked: Request, scores: StepScores) -> Scores | None:
-    """(R,) the log-sum-exp without the banned tokens, from that of all; None when the difference would lose too many digits."""
-    sums = scores.log_sum_exp
-    assert sums is not None
-    if asked.banned is None:
-        return sums
-    shares: Scores = np.exp(scores.top_scores - sums[:, None])  # (R,K)
-    banned = np.array([[token in row for token in tokens] for tokens, row in zip(scores.top_ids.tolist(), asked.banned, strict=True)])
-    unseen = np.array([len(row) for row in asked.banned]) - banned.sum(axis=1)
-    if (unseen * shares[:, -1] <= NEGLIGIBLE_SHARE).all():
-        left = 1 - (shares * banned).sum(axis=1)
-    else:
-        logits = scores.logits()
-        of_banned = (logits[row, within_vocabulary(tokens, asked.vocab_size)] for row, tokens in enumerate(asked.banned))
-        left = np.array([1 - np.exp(row - total).sum() for row, total in zip(of_banned, sums, strict=True)], np.float32)
-    if (left < LEAST_SHARE_LEFT).any():
-        return None
-    allowed: Scores = sums + np.log(left)
-    return allowed
 
 
 def _log_sum_exp(scores: Scores) -> Scores:

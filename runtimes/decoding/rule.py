@@ -48,7 +48,18 @@ class Rescore:
     apply: Callable[[Scores], Scores]
 
 
-Effect = Ban | Force | Rescore
+@dataclass(frozen=True)
+class Normalize:
+    """The scores become log-probabilities again: what the rules before took away is shared out among the rest. Comes last."""
+
+    def apply(self, scores: Scores) -> Scores:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shifted: Scores = scores - scores.max(axis=1, keepdims=True)
+            normal: Scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return np.where(np.isnan(normal), scores, normal)  # a row in which nothing is allowed stays as it is
+
+
+Effect = Ban | Force | Rescore | Normalize
 
 
 class Rule(Protocol):

@@ -21,6 +21,10 @@ class SearchState(Protocol):
         """For each input, the tokens so far that can no longer change."""
         ...
 
+    def finished(self) -> list[list[Sequence_] | None]:
+        """For each input, its sequences if its search is over, else None: what is left if the model fails at the next step."""
+        ...
+
 
 Search = Generator[SearchState, None, list[list[Sequence_]]]
 

@@ -22,7 +22,6 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "penalty_alpha": (0,),
     "prompt_lookup_num_tokens": (),
     "remove_invalid_values": (False,),
-    "renormalize_logits": (False,),
     "sequence_bias": (),
     "stop_strings": (),
     "temperature": (1,),

@@ -76,7 +76,6 @@ def test_harmless_defaults(defaults):
         {"encoder_no_repeat_ngram_size": 3},
         {"encoder_repetition_penalty": 1.2},
         {"exponential_decay_length_penalty": [5, 1.1]},
-        {"renormalize_logits": True},
         {"sequence_bias": [[[1], 2.0]]},
         {"stop_strings": ["."]},
         {"penalty_alpha": 0.6},

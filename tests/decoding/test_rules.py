@@ -58,6 +58,16 @@ def test_same_scores_as_transformers(name, length):
     np.testing.assert_array_equal(scores, given)
 
 
+def test_renormalizing_is_that_of_transformers():
+    (rule,) = rules_for(renormalize_logits=True)
+    scores = np.random.default_rng(0).normal(size=(6, VOCAB_SIZE)).astype(np.float32)
+    scores[:, 3:9] = -np.inf
+    expected = logits_process.LogitNormalization()(None, torch.from_numpy(scores)).numpy()
+    np.testing.assert_allclose(rule(np.zeros((6, 1), np.int64)).apply(scores), expected, atol=1e-6)
+    nothing = np.full((1, VOCAB_SIZE), -np.inf, np.float32)
+    np.testing.assert_array_equal(rule(np.zeros((1, 1), np.int64)).apply(nothing), nothing)
+
+
 def test_every_rule_acts_somewhere():
     """A rule that never acted would pass the comparison above."""
     for options, _ in RULES.values():

@@ -35,6 +35,14 @@ GREEDY = {
     "begin_suppress": lambda t: {"begin_suppress_tokens": t.common[:9]},
     "begin_suppress after forced_bos": lambda t: {"begin_suppress_tokens": t.common[:9], "forced_bos_token_id": 7},
     "all but few suppressed": lambda t: {"suppress_tokens": [token for token in range(60) if token not in t.common[:3]]},
+    "renormalized": lambda t: {"renormalize_logits": True},
+    "renormalized after bad words": lambda t: {"renormalize_logits": True, "bad_words_ids": [[PAD], [t.common[0]], [t.common[1]]]},
+    "renormalized after few are left": lambda t: {
+        "renormalize_logits": True,
+        "suppress_tokens": [token for token in range(60) if token not in t.common[:8]],
+    },
+    "renormalized after a penalty": lambda t: {"renormalize_logits": True, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2},
+    "renormalized after forced": lambda t: {"renormalize_logits": True, "forced_bos_token_id": 7, "forced_eos_token_id": t.ends[0]},
     "everything": lambda t: {
         "repetition_penalty": 1.2,
         "no_repeat_ngram_size": 2,
