@@ -10,13 +10,19 @@ import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
 from transformers.utils import logging as transformers_logging
 
+from zen_edge.checked import printable
 from zen_edge.errors import CheckpointError, UnsupportedModelError
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -48,7 +54,7 @@ class Checkpoint:
 def load_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoint:
     """Raises CheckpointError for what cannot be read as a checkpoint, UnsupportedModelError for one that zen-edge does not export."""
     name = str(model)
-    folder = Path(model) if Path(model).exists() else None
+    folder = Path(model) if _exists(Path(model)) else None
     if folder is not None:
         _require_checkpoint(folder)
     elif ":" in name:
@@ -71,12 +77,19 @@ def load_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoin
             after.callback(transformers_logging.enable_progress_bar)
         config = _read(source, lambda: AutoConfig.from_pretrained(source, **where))
         _require_supported(config)
-        loaded, report = _read(
-            source, lambda: AutoModelForSeq2SeqLM.from_pretrained(source, config=config, dtype=torch.float32, output_loading_info=True, **where)
-        )
-        tokenizer = _read(source, lambda: AutoTokenizer.from_pretrained(source, **where))
+        # Weights of another shape come back in the report, and are refused below by name.
+        options = {"config": config, "dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        loaded, report = _read(source, lambda: AutoModelForSeq2SeqLM.from_pretrained(source, **options, **where))
+        tokenizer = _read(f"the tokenizer of {source}", lambda: AutoTokenizer.from_pretrained(source, **where))
     _require_whole(source, report)
     return Checkpoint(name, folder, revision, loaded.eval(), tokenizer)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long for a name
+        return False
 
 
 def _require_checkpoint(folder: Path) -> None:
@@ -112,7 +125,7 @@ def _require_supported(config: Any) -> None:
         )
     if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:  # encoders can be run as decoders too
         raise UnsupportedModelError(
             f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM."
         )
@@ -122,7 +135,7 @@ def _require_supported(config: Any) -> None:
 
 def _require_whole(source: str, report: dict[str, Any]) -> None:
     missing = sorted(report.get("missing_keys") or [])
-    wrong = sorted(str(key) for key in report.get("mismatched_keys") or [])
+    wrong = sorted(str(key) for key, *_ in report.get("mismatched_keys") or [])
     for what, names in (("lacks", missing), ("holds the wrong shape for", wrong)):
         if names:
             raise CheckpointError(
@@ -130,18 +143,22 @@ def _require_whole(source: str, report: dict[str, Any]) -> None:
             )
 
 
-def _read(source: str, load: Any) -> Any:
+def _read(what: str, load: Any) -> Any:
     """`load()`, with whatever a broken checkpoint makes of it told in one line."""
     try:
         return load()
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ImportError, EOFError, AssertionError) as error:
+    except Exception as error:
         if os.environ.get("ZEN_EDGE_DEBUG") == "1":
             raise
-        raise CheckpointError(f"{source} cannot be loaded: {_line(error)}") from error
-    except Exception as error:
-        raise CheckpointError(f"{source} cannot be loaded: {type(error).__name__}: {_line(error)}") from error
+        if isinstance(error, UnpicklingError):  # torch's own words recommend to load it all the same
+            reason = "its weights are damaged, or hold more than tensors, which could run code when they are unpickled; save them as safetensors."
+        else:
+            reason = _line(error)
+        raise CheckpointError(f"{what} cannot be loaded: {reason}") from error
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
+    if not isinstance(error, OSError | ValueError | RuntimeError) or not text:  # a bare key or word says nothing by itself
+        text = f"{type(error).__name__}: {text}"
     return text if len(text) <= 300 else f"{text[:300]}..."

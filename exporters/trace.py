@@ -66,7 +66,7 @@ def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
     """decoder graph: one for the first and every later step; see `wrappers.Decoder` for its inputs and outputs."""
     L, N, H = sizes.layers, sizes.heads, sizes.head_size
     # Sizes that differ in every axis, so that no two of them are taken for the same.
-    rows, inputs, length, source, before = 6, 3, 2, 7, 5
+    rows, inputs, length, source, before = 6, 3, 2, 7, 9
     axis = {name: torch.export.Dim(name, min=1, max=2**16) for name in "RSBT"} | {"P": torch.export.Dim("P", min=0, max=2**16)}
     ids, mask = torch.ones(rows, length, dtype=torch.long), torch.ones(inputs, source, dtype=torch.long)
     cross = [torch.zeros(inputs, N, source, H) for _ in range(2 * L)]

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError
+from zen_edge.check_tensors import compare_graphs, first_difference
+from zen_edge.checked import quoted
+from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError
+from zen_edge.files import reason
 from zen_edge.inputs import BUILT_IN, Line, read_lines
 from zen_edge.manifest import Manifest, read_manifest, with_parity, write_manifest
-from zen_edge.parity import OutputDifference, ParityReport, bisect, compare_outputs, compare_texts, compare_tokens, tolerance_of
+from zen_edge.parity import OutputDifference, ParityReport, TokenComparison, compare_texts, compare_tokens
 
 if TYPE_CHECKING:
     from zen_edge.exporters.checkpoint import Checkpoint
     from zen_edge.exporters.reference import Reference
     from zen_edge.runtimes.pipelines.text_to_text import TextToText
-    from zen_edge.runtimes.session import Session
 
-Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
 BEAMS = 4
 PADDED_ROWS = 16  # lines that are padded to one length
@@ -38,7 +39,7 @@ def parity(
     bundle: str | Path,
     model: str | Path,
     *,
-    inputs: Sequence[str] | Path | None = None,
+    inputs: Sequence[str] | str | Path | None = None,
     limit: int | None = None,
     revision: str | None = None,
     bisect: bool = False,
@@ -47,23 +48,28 @@ def parity(
 ) -> ParityReport:
     """Compare `bundle` with `model`, tensors, tokens and text, and keep the report in the bundle.
 
-    inputs: lines, or a .txt or .jsonl file; None: a built-in set. bisect: also name the first tensor inside a graph that is out of tolerance.
-    Raises CheckFailedError if the bundle was made from other weights; a difference raises nothing: look at `passed`.
+    inputs: a list of lines, or a .txt or .jsonl file; None: a built-in set. bisect: also name the first tensor inside a graph that is out of
+    tolerance. Raises CheckFailedError if the bundle was made from other weights, InputError for lines that cannot be compared on; a difference
+    raises nothing: look at `passed`.
     """
     load_checkpoint, _ = _exporters()
     lines = _lines(inputs, limit)
     manifest = read_manifest(Path(bundle))
     tell("load the checkpoint")
     checkpoint = load_checkpoint(model, revision)
-    report = compare(Path(bundle), manifest, checkpoint, lines, find_first=bisect, tell=tell)
+    report = compare(Path(bundle), manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
     if keep:
-        write_manifest(Path(bundle), with_parity(manifest, report.to_json()))
+        try:
+            write_manifest(Path(bundle), with_parity(manifest, report.to_json()))
+        except OSError as error:  # a bundle that is read-only can be compared all the same
+            tell(f"the report was not kept in the bundle ({reason(error)})")
     return report
 
 
 def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
     """The short check at the end of an export."""
-    return compare(bundle, read_manifest(bundle), checkpoint, BUILT_IN[:VERIFY_LINES], cases=VERIFY_CASES, max_new_tokens=VERIFY_TOKENS)
+    lines = BUILT_IN[:VERIFY_LINES]
+    return compare(bundle, read_manifest(bundle), checkpoint, lines, cases=VERIFY_CASES, max_new_tokens=VERIFY_TOKENS, only_fitting=True)
 
 
 def compare(
@@ -75,92 +81,119 @@ def compare(
     cases: Sequence[tuple[str, int, int]] = CASES,
     max_new_tokens: int | None = None,
     find_first: bool = False,
+    only_fitting: bool = False,
     tell: Tell = lambda step: None,
 ) -> ParityReport:
-    """Outputs on teacher-forced tokens, generated tokens greedy and beam, alone and padded, and text metrics where every line has a target."""
+    """Outputs on teacher-forced tokens, generated tokens greedy and beam, alone and padded, and text metrics of the lines that have a target.
+
+    only_fitting: leave out lines that are longer than the model can take; otherwise they raise InputError.
+    """
     _, make_reference = _exporters()
     from zen_edge.runtimes import load
 
     reference: Reference = make_reference(checkpoint)
-    if manifest.source["weights_sha256"] != reference.weights_hash:
+    if manifest.source.get("weights_sha256") != reference.weights_hash:
         raise CheckFailedError(
-            f"the bundle was made from other weights ({manifest.source['name']}) than {checkpoint.name}: give the checkpoint it was exported from, or export again."
+            f"the bundle was made from other weights ({manifest.source.get('name')}) than {checkpoint.name}: give the checkpoint it was exported from, "
+            "or export again."
         )
-    sources = [line.source for line in lines if line.source.strip()]
+    if only_fitting:
+        lines = _fitting(lines, reference, manifest)
+    sources = [line.source for line in lines]
+    rows = _encoded(sources, reference, manifest)
+    max_new_tokens = _within_positions(max_new_tokens, manifest)
     with load(folder, device="cpu") as pipeline:
         tokens: dict[str, list[tuple[int, ...]]] = {}
         compared = {}
-        for name, num_beams, rows in cases:
+        for name, num_beams, size in cases:
             tell(f"generate, {name}")
-            expected = list(_reference_tokens(reference, sources, rows, num_beams, max_new_tokens))
-            given = list(_bundle_tokens(pipeline, sources, rows, num_beams, max_new_tokens))
-            margins = _margins(reference, sources, expected, given, whole=num_beams > 1)
+            expected = list(_reference_tokens(reference, rows, size, num_beams, max_new_tokens))
+            given = list(_bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens))
+            margins = _margins(reference, rows, expected, given, whole=num_beams > 1)
             compared[name] = compare_tokens(expected, given, margins, reference.decode)
             tokens[f"reference {name}"], tokens[f"bundle {name}"] = expected, given
+        forced, best = tokens[f"reference {cases[0][0]}"], cases[-1][0]
         tell("compare outputs")
-        outputs = list(compare_graphs(folder, manifest, reference, sources[:PADDED_ROWS], tokens[f"reference {cases[0][0]}"][:PADDED_ROWS]))
-        tell("compare texts")
-        targets = [line.target for line in lines if line.source.strip() and line.target is not None]
+        outputs = tuple(compare_graphs(folder, manifest, reference, rows[:PADDED_ROWS], forced[:PADDED_ROWS]))
         text = {}
-        if len(targets) == len(sources):
-            texts = [
-                [decode(row) for row in tokens[f"{side} {cases[-1][0]}"]]
-                for side, decode in (("reference", reference.decode), ("bundle", pipeline.decode))
-            ]
-            text = compare_texts(targets, *texts)
+        scored = [i for i, line in enumerate(lines) if line.target is not None]
+        if scored:
+            tell("compare texts")
+            texts = (
+                [reference.decode(tokens[f"reference {best}"][i]) for i in scored],
+                [pipeline.decode(tokens[f"bundle {best}"][i]) for i in scored],
+            )
+            text = compare_texts([str(lines[i].target) for i in scored], *texts)
     first = None
     if find_first:
         tell("export in fp32 and bisect")
-        first = _first_difference(folder, manifest, checkpoint, reference, sources[:4])
-    return ParityReport(manifest.precision, tuple(outputs), compared, text, first, _about(manifest, checkpoint, len(sources)))
+        chosen = _telling(rows, compared.values())
+        first = _bisect(folder, manifest, checkpoint, reference, [rows[i] for i in chosen], [forced[i] for i in chosen])
+    about = _about(manifest, checkpoint, lines=len(lines), lines_with_target=len(scored))
+    return ParityReport(manifest.precision, outputs, compared, text, first, about)
 
 
-def compare_graphs(
-    folder: Path, manifest: Manifest, reference: Reference, sources: Sequence[str], tokens: Sequence[Sequence[int]]
-) -> Iterator[OutputDifference]:
-    """Each output of each graph in a padded batch: the encoder's keys and values where there is no padding; the decoder's scores along `tokens`,
-    the first half of the positions in one step and the others one at a time, so that past lengths and positions are tried."""
-    from zen_edge.runtimes.batching import pad
-    from zen_edge.runtimes.session import Session, find_provider
+def _encoded(sources: Sequence[str], reference: Reference, manifest: Manifest) -> list[list[int]]:
+    """The reference's ids of every line. InputError for a line that is not Unicode or longer than the model can take."""
+    from zen_edge.runtimes.tokenization.text import require_unicode
 
-    rows = [reference.encode(line) for line in sources]
-    ids, mask = pad(rows, reference.pad_token_id)
-    provider = find_provider("cpu")
-    encoder, decoder = (Session(folder / manifest.graph(name).file, provider, None) for name in ("encoder", "decoder"))
-    expected = reference.cross(ids, mask)
-    cross = {name: value.numpy() for name, value in encoder.run({"input_ids": ids, "attention_mask": mask}, list(expected)).items()}
-    for name, value in expected.items():
-        yield compare_outputs(f"encoder.{name}", value, cross[name], manifest.precision, np.broadcast_to(mask[:, None, :, None] == 1, value.shape))
-
-    forced, seen = pad([[reference.start_token_id, *row[:-1]] for row in tokens], reference.pad_token_id)
-    logits = _forced_logits(decoder, expected, mask, forced, reference)
-    scores = reference.logits(ids, mask, forced)
-    yield compare_outputs("decoder.logits", scores, logits, manifest.precision, np.broadcast_to(seen[:, :, None] == 1, scores.shape))
+    longest = manifest.limits.get("max_source_length")
+    rows = []
+    for source in sources:
+        try:
+            require_unicode(source)
+        except InputError as error:
+            raise InputError(f"the line {quoted(source)}: {error}") from None
+        rows.append(reference.encode(source))
+        if longest is not None and len(rows[-1]) > longest:
+            raise InputError(f"the line {quoted(source)} has {len(rows[-1])} tokens, the model takes {longest}: shorten it or leave it out.")
+    return rows
 
 
-def _forced_logits(decoder: Session, cross: dict[str, Array], mask: Array, forced: Array, reference: Reference) -> Array:
-    """The decoder's scores (B,S,V) along `forced` (B,S)."""
-    B, S = forced.shape
-    sizes = reference.sizes
-    past: dict[str, Any] = {name: np.zeros((B, sizes.heads, 0, sizes.head_size), np.float32) for name in decoder.inputs if name.startswith("past_")}
-    fixed = {**cross, "attention_mask": mask, "top_k": np.array([1]), "want_log_sum_exp": np.array(False)}
-    presents = [name.replace("past_", "present_") for name in past]
-    found = []
-    first = max(1, S // 2)
-    for start, end in [(0, first), *((i, i + 1) for i in range(first, S))]:
-        step = decoder.run({"input_ids": np.ascontiguousarray(forced[:, start:end]), **fixed, **past}, ["logits", *presents])
-        past = {name: step[present] for name, present in zip(past, presents, strict=True)}
-        found.append(step["logits"].numpy())
-    return np.concatenate(found, axis=1)
+def _fitting(lines: Sequence[Line], reference: Reference, manifest: Manifest) -> Sequence[Line]:
+    longest = manifest.limits.get("max_source_length")
+    fitting = [line for line in lines if longest is None or len(reference.encode(line.source)) <= longest]
+    if not fitting:
+        raise InputError(f"the model takes {longest} tokens, fewer than any built-in line has: give lines of your own with --inputs.")
+    return fitting
+
+
+def _within_positions(max_new_tokens: int | None, manifest: Manifest) -> int | None:
+    """How much to generate: as asked, or as the generation config says, but no more than the model has positions for."""
+    from zen_edge.runtimes.decoding import GenerationOptions
+
+    asked = max_new_tokens or GenerationOptions.from_defaults(manifest.generation).length_limit(1) - 1
+    positions = manifest.limits.get("max_target_length", asked)
+    return max_new_tokens if asked <= positions else positions
+
+
+def _telling(rows: Sequence[Sequence[int]], compared: Iterable[TokenComparison]) -> list[int]:
+    """A few lines that show a difference if any do: the first that parted in each case, the shortest and the longest."""
+    parted = [case.first_divergence.input for case in compared if case.first_divergence]
+    by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    return list(dict.fromkeys((*parted, by_length[0], by_length[-1])))
+
+
+def _bisect(
+    folder: Path, manifest: Manifest, checkpoint: Checkpoint, reference: Reference, rows: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]
+) -> OutputDifference | None:
+    import tempfile
+
+    from zen_edge.exporters import export
+
+    with tempfile.TemporaryDirectory() as name:
+        fresh = Path(name) / "fresh"
+        export(checkpoint.folder or checkpoint.name, fresh, precision="fp32", task=manifest.task, revision=checkpoint.revision)
+        return first_difference(fresh, folder, manifest, reference, rows, tokens)
 
 
 def _reference_tokens(
-    reference: Reference, sources: Sequence[str], size: int, num_beams: int, max_new_tokens: int | None
+    reference: Reference, rows: Sequence[Sequence[int]], size: int, num_beams: int, max_new_tokens: int | None
 ) -> Iterator[tuple[int, ...]]:
     from zen_edge.runtimes.batching import pad
 
-    for start in range(0, len(sources), size):
-        ids, mask = pad([reference.encode(line) for line in sources[start : start + size]], reference.pad_token_id)
+    for start in range(0, len(rows), size):
+        ids, mask = pad(rows[start : start + size], reference.pad_token_id)
         yield from reference.generate(ids, mask, num_beams, max_new_tokens)
 
 
@@ -172,7 +205,7 @@ def _bundle_tokens(pipeline: TextToText, sources: Sequence[str], size: int, num_
 
 
 def _margins(
-    reference: Reference, sources: Sequence[str], expected: list[tuple[int, ...]], given: list[tuple[int, ...]], *, whole: bool
+    reference: Reference, rows: Sequence[Sequence[int]], expected: list[tuple[int, ...]], given: list[tuple[int, ...]], *, whole: bool
 ) -> Callable[[int, int, int, int], float]:
     """How much more likely the reference finds its token than the bundle's, at the step where they part.
 
@@ -180,65 +213,40 @@ def _margins(
     """
 
     def margin(i: int, step: int, token: int, other: int) -> float:
-        ids = reference.encode(sources[i])
-        table = reference.log_probabilities(ids, expected[i])
+        table = reference.log_probabilities(rows[i], expected[i])
         apart = float(table[step, token] - table[step, other])
         if not whole or len(expected[i]) != len(given[i]):
             return apart
-        totals = [float(sum(reference.log_probabilities(ids, row)[np.arange(len(row)), list(row)])) for row in (expected[i], given[i])]
+        totals = [float(sum(reference.log_probabilities(rows[i], row)[np.arange(len(row)), list(row)])) for row in (expected[i], given[i])]
         return min(apart, totals[0] - totals[1], key=abs)
 
     return margin
 
 
-def _first_difference(
-    folder: Path, manifest: Manifest, checkpoint: Checkpoint, reference: Reference, sources: Sequence[str]
-) -> OutputDifference | None:
-    """The first tensor, in the order of computation, that is out of tolerance between the bundle and a fresh fp32 export of its checkpoint."""
-    import tempfile
-
-    from zen_edge.exporters import export
-    from zen_edge.runtimes.batching import pad
-
-    ids, mask = pad([reference.encode(line) for line in sources], reference.pad_token_id)
-    forced = np.full((len(sources), 3), reference.start_token_id, np.int64)
-    forced[:, 1:] = ids[:, :1]
-    with tempfile.TemporaryDirectory() as name:
-        fresh = Path(name) / "fresh"
-        export(checkpoint.folder or checkpoint.name, fresh, precision="fp32", task=manifest.task, revision=checkpoint.revision)
-        past = np.zeros((len(sources), reference.sizes.heads, 0, reference.sizes.head_size), np.float32)
-        cross = reference.cross(ids, mask)
-        feeds: dict[str, dict[str, Array]] = {"encoder": {"input_ids": ids, "attention_mask": mask}}
-        feeds["decoder"] = {**cross, "input_ids": forced, "attention_mask": mask, "top_k": np.array([1]), "want_log_sum_exp": np.array(False)}
-        feeds["decoder"] |= {name.replace("cross_", "past_"): past for name in cross}
-        for graph, values in feeds.items():
-            order, expected = _every_tensor(fresh, f"{graph}.onnx", values)
-            _, given = _every_tensor(folder, manifest.graph(graph).file, values)
-            found = bisect(order, {f"{n}": v for n, v in expected.items() if n in given}, given, tolerance_of(manifest.precision))
-            if found is not None:
-                return OutputDifference(f"{graph}.{found.name}", found.max_abs, found.max_rel, found.cosine, found.passed, found.note)
-    return None
-
-
-def _every_tensor(folder: Path, file: str, feeds: dict[str, Array]) -> tuple[list[str], dict[str, Array]]:
-    from zen_edge.exporters.probe import with_every_output
-    from zen_edge.runtimes.session import Session, find_provider
-
-    graph, names = with_every_output(folder / file)
-    session = Session(folder / file, find_provider("cpu"), None, graph=graph)
-    found = session.run({name: feeds[name] for name in session.inputs}, names)
-    return names, {name: value.numpy() for name, value in found.items()}
-
-
-def _lines(inputs: Sequence[str] | Path | None, limit: int | None) -> tuple[Line, ...]:
+def _lines(inputs: Sequence[str] | str | Path | None, limit: int | None) -> tuple[Line, ...]:
+    """The lines to compare on, blank ones left out."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise OptionError(f"limit must be a whole number from 1, not {limit!r}.")
     if inputs is None:
         return BUILT_IN[:limit]
-    if isinstance(inputs, Path):
-        return read_lines(inputs, limit)
-    lines = tuple(Line(source) for source in inputs if source.strip())[:limit]
+    if isinstance(inputs, str | Path):
+        lines = read_lines(Path(inputs), limit)
+    else:
+        for number, source in enumerate(inputs, 1):
+            if not isinstance(source, str):
+                raise InputError(f"input {number}: expected a text, got a value of type {type(source).__name__}.")
+        lines = tuple(Line(source) for source in inputs if source.strip())[:limit]
     if not lines:
         raise InputError("no lines to compare on: every one given is blank.")
+    if any(line.target is not None for line in lines):
+        _require_metrics()
     return lines
+
+
+def _require_metrics() -> None:
+    """Asked before the long work begins."""
+    if find_spec("sacrebleu") is None:
+        raise MissingDependencyError('scoring text against targets needs sacrebleu: pip install "zen-edge[bench]", or give lines without targets.')
 
 
 def _exporters() -> tuple[Callable[..., Checkpoint], Callable[..., Reference]]:
@@ -250,7 +258,7 @@ def _exporters() -> tuple[Callable[..., Checkpoint], Callable[..., Reference]]:
     return load_checkpoint, Reference
 
 
-def _about(manifest: Manifest, checkpoint: Checkpoint, lines: int) -> dict[str, Any]:
+def _about(manifest: Manifest, checkpoint: Checkpoint, **counts: int) -> dict[str, Any]:
     versions = {}
     for name in ("zen-edge", "torch", "transformers", "onnxruntime", "onnxruntime-gpu"):
         try:
@@ -260,7 +268,7 @@ def _about(manifest: Manifest, checkpoint: Checkpoint, lines: int) -> dict[str, 
     return {
         "bundle": {"precision": manifest.precision, "task": manifest.task, "made_with": manifest.made_with},
         "model": Path(checkpoint.name).name,
-        "lines": lines,
+        **counts,
         "versions": versions,
         "machine": {"system": platform.platform(), "processor": platform.processor() or platform.machine()},
     }

@@ -40,6 +40,7 @@ def fuse(model: ir.Model) -> dict[str, int]:
     for apply in PIPELINE:
         made[apply.__module__.rpartition(".")[2]] = apply(model.graph)
         passes.RemoveUnusedNodesPass()(model)
+        passes.TopologicalSortPass()(model)
     model.opset_imports.setdefault("com.microsoft", 1)
     passes.CommonSubexpressionEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from zen_edge.errors import CheckpointError
 from zen_edge.exporters.fusions.edit import MICROSOFT, add_initializer, constant, insert, only_use, replace
 
 SMALLEST = 16  # a matrix with fewer rows or columns gains nothing
@@ -23,6 +24,8 @@ SMALLEST = 16  # a matrix with fewer rows or columns gains nothing
 
 def quantize(weight: np.ndarray[Any, Any], axis: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """weight (K,N) -> int8 of the same shape, and float32 scales along the other axis than `axis`, which is summed over in the product."""
+    if not np.isfinite(weight).all():
+        raise CheckpointError("a weight of the model is NaN or infinite and cannot be quantized; the checkpoint is damaged.")
     scale = np.maximum(np.abs(weight).max(axis=axis) / 127, np.finfo(np.float32).tiny).astype(np.float32)
     spread = np.expand_dims(scale, axis)
     return np.clip(np.rint(weight / spread), -127, 127).astype(np.int8), scale

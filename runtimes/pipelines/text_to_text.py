@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 
 from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.batching import batches, pad
-from zen_edge.runtimes.decoding import GenerationOptions, Search, run, search
+from zen_edge.runtimes.decoding import GenerationOptions, Search, SearchState, Sequence_, search
+from zen_edge.runtimes.decoding.checks import check_in_vocabulary
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.streaming import TextStream
 
 OVERFLOWS = ("error", "truncate")
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The options of one call, checked."""
+
+    generation: GenerationOptions
+    overflow: str = "error"
+    source_lang: str | None = None
+    target_lang: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,28 +56,27 @@ class TextToText:
         self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
 
     @overload
-    def __call__(self, inputs: str, **options: Any) -> str: ...
+    def __call__(self, inputs: str, /, **options: Any) -> str: ...
     @overload
-    def __call__(self, inputs: Sequence[str], **options: Any) -> list[str]: ...
-    def __call__(self, inputs: str | Sequence[str], **options: Any) -> str | list[str]:
+    def __call__(self, inputs: Sequence[str], /, **options: Any) -> list[str]: ...
+    def __call__(self, inputs: str | Sequence[str], /, **options: Any) -> str | list[str]:
         """The best text for one line, or for each of several in their order."""
-        lines = [inputs] if isinstance(inputs, str) else inputs
-        texts = [found[0].text for found in self._generate(lines, scores=False, errors="raise", **options) if isinstance(found, list)]
+        texts = [best.text for best, *_ in self._all_answers(inputs, options, scores=False)]
         return texts[0] if isinstance(inputs, str) else texts
 
-    def generate(self, inputs: str | Sequence[str], **options: Any) -> list[list[Hypothesis]]:
+    def generate(self, inputs: str | Sequence[str], /, **options: Any) -> list[list[Hypothesis]]:
         """`num_return_sequences` results for each line, best first."""
-        lines = [inputs] if isinstance(inputs, str) else inputs
-        return [found for found in self._generate(lines, scores=True, errors="raise", **options) if isinstance(found, list)]
+        return self._all_answers(inputs, options, scores=True)
 
-    def generate_each(self, inputs: Sequence[str], **options: Any) -> list[list[Hypothesis] | ZenEdgeError]:
+    def generate_each(self, inputs: str | Sequence[str], /, **options: Any) -> list[list[Hypothesis] | ZenEdgeError]:
         """Like `generate`, but a line that cannot be answered gives its error in place of results, and the others are answered."""
-        return self._generate(inputs, scores=True, errors="return", **options)
+        found = dict(self._answers(_lines(inputs), options, scores=True))
+        return [found[i] for i in range(len(found))]
 
-    def stream(self, text: str, **options: Any) -> Iterator[str]:
+    def stream(self, text: str, /, **options: Any) -> Iterator[str]:
         """Pieces of the best text as soon as they cannot change any more; joined, they are what calling the pipeline gives."""
-        chosen, ids = self._prepare(text, **options)
-        return self._stream(chosen, ids)
+        settings = self._settings(options)
+        return self._stream(self._encode(text, settings), settings)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens left out."""
@@ -81,11 +91,45 @@ class TextToText:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _stream(self, options: GenerationOptions, ids: list[int]) -> Iterator[str]:
+    def _all_answers(self, inputs: str | Sequence[str], options: Mapping[str, Any], *, scores: bool) -> list[list[Hypothesis]]:
+        """Raises the InputError of the first line that has no answer."""
+        lines = _lines(inputs)
+        found: dict[int, list[Hypothesis]] = {}
+        for i, answer in self._answers(lines, options, scores=scores):
+            if isinstance(answer, InputError):
+                raise InputError(f"input {i + 1} of {len(lines)}: {answer}") if len(lines) > 1 else answer
+            found[i] = answer
+        return [found[i] for i in range(len(lines))]
+
+    def _answers(self, lines: Sequence[str], options: Mapping[str, Any], *, scores: bool) -> Iterator[tuple[int, list[Hypothesis] | InputError]]:
+        """(line, answer) of every line: first those that need no model, then the others by length."""
+        settings = self._settings(options)
+        rows: dict[int, list[int]] = {}
+        for i, text in enumerate(lines):
+            try:
+                ids = self._encode(text, settings)
+            except InputError as error:
+                yield i, error
+                continue
+            if ids:
+                rows[i] = ids
+            else:
+                yield i, [Hypothesis("", (), 0.0)] * settings.generation.num_return_sequences
+        order = list(rows)
+        for batch in batches([len(rows[i]) for i in order], settings.generation.num_beams):
+            members = [order[j] for j in batch]
+            found, error = _run(self._search([rows[i] for i in members], settings, scores=scores), len(members))
+            for i, sequences in zip(members, found, strict=True):
+                if sequences is not None:
+                    yield i, [Hypothesis(self._tokenizer.decode(one.tokens), one.tokens, one.score) for one in sequences]
+                elif error is not None:
+                    yield i, error
+
+    def _stream(self, ids: list[int], settings: _Settings) -> Iterator[str]:
         if not ids:
             return
         shown = TextStream(self._tokenizer.decode)
-        steps = self._search([ids], options, scores=False)
+        steps = self._search([ids], settings, scores=False)
         while True:
             try:
                 state = next(steps)
@@ -98,71 +142,67 @@ class TextToText:
             if piece:
                 yield piece
 
-    def _generate(
-        self, inputs: Sequence[str], *, scores: bool, errors: Literal["raise", "return"], **options: Any
-    ) -> list[list[Hypothesis] | ZenEdgeError]:
-        encode, chosen = self._settings(**options)
-        results: list[list[Hypothesis] | ZenEdgeError] = [[Hypothesis("", (), 0.0)] * chosen.num_return_sequences for _ in inputs]
-        rows: dict[int, list[int]] = {}
-        for i, text in enumerate(inputs):
-            try:
-                ids = encode(text)
-            except InputError as error:
-                if errors == "raise":
-                    raise InputError(f"input {i + 1} of {len(inputs)}: {error}" if len(inputs) > 1 else str(error)) from None
-                results[i] = error
-            else:
-                if ids:
-                    rows[i] = ids
-        order = list(rows)
-        for batch in batches([len(rows[i]) for i in order], chosen.num_beams):
-            members = [order[j] for j in batch]
-            try:
-                found = run(self._search([rows[i] for i in members], chosen, scores=scores))
-            except InputError as error:
-                if errors == "raise":
-                    raise
-                results_of: list[list[Hypothesis] | ZenEdgeError] = [error] * len(members)
-            else:
-                results_of = [[Hypothesis(self._tokenizer.decode(s.tokens), s.tokens, s.score) for s in sequences] for sequences in found]
-            for i, result in zip(members, results_of, strict=True):
-                results[i] = result
-        return results
+    def _search(self, rows: list[list[int]], settings: _Settings, *, scores: bool) -> Search:
+        model, generation = self._open_model(), settings.generation
+        ids, mask = pad(rows, self._tokenizer.pad_token_id)
+        start = np.full((len(rows), 1), generation.start_token_id, np.int64)
+        return search(model.step, model.encode(ids, mask), start, generation, vocab_size=model.vocab_size, scores=scores)
 
-    def _search(self, rows: list[list[int]], options: GenerationOptions, *, scores: bool) -> Search:
+    def _open_model(self) -> EncoderDecoder:
         if self._model is None:
             raise ZenEdgeError("this pipeline is closed; load the bundle again.")
-        model = self._model
-        ids, mask = pad(rows, self._tokenizer.pad_token_id)
-        start = np.full((len(rows), 1), options.start_token_id, np.int64)
-        return search(model.step, model.encode(ids, mask), start, options, vocab_size=model.vocab_size, scores=scores)
+        return self._model
 
-    def _prepare(self, text: str, **options: Any) -> tuple[GenerationOptions, list[int]]:
-        encode, chosen = self._settings(**options)
-        return chosen, encode(text)
+    def _settings(self, options: Mapping[str, Any]) -> _Settings:
+        """Raises OptionError before any line is looked at, ZenEdgeError for a closed pipeline."""
+        model = self._open_model()
+        own = {name: options[name] for name in ("overflow", "source_lang", "target_lang") if name in options}
+        generation = GenerationOptions.from_defaults(self.manifest.generation, **{name: options[name] for name in options.keys() - own.keys()})
+        check_in_vocabulary("decoder_start_token_id", [generation.start_token_id], model.vocab_size)
+        check_in_vocabulary("pad_token_id", [generation.filler_token_id], model.vocab_size)
+        settings = _Settings(generation, **own)
+        if settings.overflow not in OVERFLOWS:
+            raise OptionError(f"overflow={settings.overflow!r} is not known; there are: {', '.join(OVERFLOWS)}.")
+        self._tokenizer.encode("", source_lang=settings.source_lang, target_lang=settings.target_lang)  # a language it does not have
+        return settings
 
-    def _settings(
-        self, *, source_lang: str | None = None, target_lang: str | None = None, overflow: str = "error", **options: Any
-    ) -> tuple[Any, GenerationOptions]:
-        """How a line becomes ids, and the generation options. Raises OptionError before anything runs."""
-        if overflow not in OVERFLOWS:
-            raise OptionError(f"overflow={overflow!r} is not known; there are: {', '.join(OVERFLOWS)}.")
-        chosen = GenerationOptions.from_defaults(self.manifest.generation, **options)
+    def _encode(self, text: str, settings: _Settings) -> list[int]:
+        """The ids of a line, none for a blank one. Raises InputError for what is not text and for a line too long."""
+        if not isinstance(text, str):
+            raise InputError(f"expected a text, got {_kind(text)}.")
+        if not text.strip():
+            return []
+        ids = self._tokenizer.encode(text, source_lang=settings.source_lang, target_lang=settings.target_lang)
         longest = self.manifest.limits.get("max_source_length")
-        self._tokenizer.encode("", source_lang=source_lang, target_lang=target_lang)  # a language it does not have is told before any line
+        if longest is None or len(ids) <= longest:
+            return ids
+        if settings.overflow == "truncate":
+            return [*ids[: longest - 1], ids[-1]]  # the end token stays
+        raise InputError(
+            f'the text has {len(ids)} tokens, the model takes {longest}: shorten it, or ask for overflow="truncate" (its beginning only).'
+        )
 
-        def encode(text: str) -> list[int]:
-            if not isinstance(text, str):
-                raise InputError(f"expected text, got {type(text).__name__}.")
-            if not text.strip():
-                return []
-            ids = self._tokenizer.encode(text, source_lang=source_lang, target_lang=target_lang)
-            if longest is None or len(ids) <= longest:
-                return ids
-            if overflow == "truncate":
-                return [*ids[: longest - 1], ids[-1]]  # the end token stays
-            raise InputError(
-                f'the text has {len(ids)} tokens, the model takes {longest}: shorten it, or ask for overflow="truncate" (its beginning only).'
-            )
 
-        return encode, chosen
+def _lines(inputs: object) -> Sequence[str]:
+    """One text, or a list of texts, as a sequence. Its items are looked at later, each by itself."""
+    if isinstance(inputs, str):
+        return [inputs]
+    if isinstance(inputs, Sequence) and not isinstance(inputs, bytes | bytearray | memoryview):
+        return inputs
+    raise InputError(f"expected a text or a list of texts, got {_kind(inputs)}.")
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
+def _run(steps: Search, count: int) -> tuple[Sequence[list[Sequence_] | None], InputError | None]:
+    """What the search gives to each of `count` inputs. Where the model fails on the way, the error, and None for the inputs not yet answered."""
+    state: SearchState | None = None
+    while True:
+        try:
+            state = next(steps)
+        except StopIteration as end:
+            return end.value, None
+        except InputError as error:
+            return state.finished() if state else [None] * count, error

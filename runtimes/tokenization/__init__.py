@@ -4,7 +4,8 @@
     ids = tokenizer.encode("Hello world")    # the end token included, nothing truncated
     text = tokenizer.decode(generated_ids)
 
-One file per kind, named after it, with a function `load(folder, settings)`: the folder is the registry.
+One file per kind, named after it, with a function `load(folder, settings)`: the folder is the registry. `load` may raise KeyError,
+TypeError or ValueError over its settings; here they become a BundleError.
 """
 
 import importlib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from zen_edge.errors import BundleError
+from zen_edge.runtimes.tokenization.prefixes import with_prefixes
 
 __all__ = ["Tokenizer", "load_tokenizer"]
 
@@ -42,6 +44,12 @@ class Tokenizer(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids, special tokens left out. Raises InputError for an id that no vocabulary has."""
 
+    def forced_bos_token_id(self, target_lang: str | None) -> int | None:
+        """What generation must begin with to speak `target_lang` (None: the checkpoint's own), or None where nothing is forced.
+
+        Raises OptionError for a language that the vocabulary does not have.
+        """
+
 
 def load_tokenizer(folder: Path, settings: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer whose files lie in `folder`; `settings` are what the exporter stored in the manifest under "tokenizer"."""
@@ -55,7 +63,15 @@ def load_tokenizer(folder: Path, settings: Mapping[str, Any]) -> Tokenizer:
             f"unknown tokenizer kind {kind!r} in the manifest; this zen-edge knows {', '.join(kinds)}. {hint}"
             f"Update zen-edge, or add the kind in runtimes/tokenization/{kind}.py."
         )
-    return cast(Tokenizer, loader(folder, settings))
+    try:
+        tokenizer = cast(Tokenizer, loader(folder, settings))
+        return with_prefixes(tokenizer, str(settings.get("prefix", "")), dict(settings.get("prefixes", {})))
+    except KeyError as error:
+        raise BundleError(f"the tokenizer's settings in the manifest lack {error}: export the model again.") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"the tokenizer's settings in the manifest or its vocabulary hold the wrong kind of value ({error}): export again."
+        ) from error
 
 
 def _modules() -> list[str]:

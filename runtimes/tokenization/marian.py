@@ -4,28 +4,19 @@ Two things of it surprise. With one vocabulary for both languages, generated tex
 `separate_vocabs` by target.spm. And special and added tokens go by their ids in the source vocabulary, in generated text too.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sentencepiece import SentencePieceProcessor
-
-from zen_edge.errors import BundleError, InputError, OptionError
+from zen_edge.errors import InputError, OptionError
 from zen_edge.runtimes.tokenization.added_tokens import AddedToken, AddedTokens
+from zen_edge.runtimes.tokenization.files import read_spm, read_vocab, unknown_id
 from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode
 
 
 def load(folder: Path, settings: Mapping[str, Any]) -> "MarianTokenizer":
-    """Reads source.spm and vocab.json; with `separate_vocabs` also target.spm and target_vocab.json. Raises BundleError."""
-    try:
-        return MarianTokenizer(folder, settings)
-    except KeyError as error:
-        raise BundleError(f"the tokenizer's settings in the manifest lack {error}: export the model again.") from error
-    except (TypeError, ValueError) as error:
-        raise BundleError(
-            f"the tokenizer's settings in the manifest or its vocabulary hold the wrong kind of value ({error}): export again."
-        ) from error
+    """Reads source.spm and vocab.json; with `separate_vocabs` also target.spm and target_vocab.json."""
+    return MarianTokenizer(folder, settings)
 
 
 class MarianTokenizer:
@@ -33,17 +24,15 @@ class MarianTokenizer:
         added = [AddedToken.from_settings(token) for token in settings["added_tokens"]]
         separate_vocabs = bool(settings["separate_vocabs"])
         special_tokens = [str(token) for token in settings["special_tokens"]]
-        vocab = _read_vocab(folder / "vocab.json")
-        target_vocab = _read_vocab(folder / "target_vocab.json") if separate_vocabs else vocab
+        vocab = read_vocab(folder / "vocab.json")
+        target_vocab = read_vocab(folder / "target_vocab.json") if separate_vocabs else vocab
 
-        self._source = _read_spm(folder / "source.spm")
-        self._target = _read_spm(folder / "target.spm") if separate_vocabs else self._source
+        self._source = read_spm(folder / "source.spm")
+        self._target = read_spm(folder / "target.spm") if separate_vocabs else self._source
         self._added = AddedTokens([] if settings["split_special_tokens"] else added)
         self._unsplit = frozenset() if settings["split_special_tokens"] else frozenset(special_tokens) | self._added.tokens.keys()
         self._unk_token = str(settings["unk_token"])
-        if self._unk_token not in vocab:
-            raise BundleError(f"{folder / 'vocab.json'} lacks the unknown word {self._unk_token!r}: export the model again.")
-        self._unk_id = vocab[self._unk_token]
+        self._unk_id = unknown_id(vocab, self._unk_token, folder / "vocab.json")
         self._ids = vocab | {token.content: token.id for token in added}
         self._pieces = {id: piece for piece, id in target_vocab.items()} | {token.id: token.content for token in added}
         self._special_tokens = frozenset(special_tokens)
@@ -85,6 +74,11 @@ class MarianTokenizer:
         text = text.replace("▁", " ").strip()
         return clean_up_spaces(text) if self._clean_up else text
 
+    def forced_bos_token_id(self, target_lang: str | None) -> None:
+        """The target language stands in the source text; nothing is forced. Raises OptionError."""
+        if target_lang is not None:
+            self._language_token(target_lang)
+
     def _decode_around_special(self, tokens: Sequence[str]) -> str:
         """A special token's text under an id that is not special (vocabularies that hold it twice): kept, and sentencepiece never sees it."""
         text, run = "", list[str]()
@@ -109,22 +103,3 @@ class MarianTokenizer:
         if not self._languages:
             raise OptionError(f"target_lang={language!r}: this model has one target language only; leave target_lang out.")
         raise OptionError(f"target_lang={language!r} is not a language of this model; it has {', '.join(sorted(self._languages))}.")
-
-
-def _read_vocab(path: Path) -> dict[str, int]:
-    try:
-        vocab = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BundleError(f"cannot read the vocabulary {path}: {error}") from error
-    if not isinstance(vocab, dict):
-        raise BundleError(f"{path} should hold one JSON object, piece to id; it holds a {type(vocab).__name__}.")
-    return vocab
-
-
-def _read_spm(path: Path) -> SentencePieceProcessor:
-    model = SentencePieceProcessor()
-    try:
-        model.LoadFromSerializedProto(path.read_bytes())
-    except (OSError, RuntimeError) as error:
-        raise BundleError(f"cannot read the sentencepiece model {path}: {error}") from error
-    return model

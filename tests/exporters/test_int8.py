@@ -200,7 +200,15 @@ def saturating_product(activations: np.ndarray, weights: np.ndarray) -> np.ndarr
 
 def test_which_sums_of_two_products_saturate():
     """Two full activations on weights beyond +-64 do; one of the two alone never does, nor do weights of seven bits."""
-    for activation, weight, saturates in ((255, 127, True), (255, 65, True), (255, 64, False), (130, 127, True), (129, 127, False), (255, -127, True), (255, -64, False)):
+    for activation, weight, saturates in (
+        (255, 127, True),
+        (255, 65, True),
+        (255, 64, False),
+        (130, 127, True),
+        (129, 127, False),
+        (255, -127, True),
+        (255, -64, False),
+    ):
         a, w = np.full((1, 2), activation, np.uint8), np.full((2, 1), weight, np.int8)
         assert (saturating_product(a, w)[0, 0] != 2 * activation * weight) == saturates, (activation, weight)
     one = np.array([[255, 0]], np.uint8)

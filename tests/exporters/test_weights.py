@@ -79,13 +79,13 @@ def test_the_same_models_give_the_same_bytes(folder, tmp_path):
 
 def test_onnxruntime_reads_them(folder):
     for name, arrays in (("one", (SMALL, SHARED, OWN)), ("two", (SHARED, SHARED))):
-        (y,) = onnxruntime.InferenceSession(folder / f"{name}.onnx").run(None, {"x": np.float32(1)})
+        (y,) = onnxruntime.InferenceSession(folder / f"{name}.onnx").run(None, {"x": np.array(1, np.float32)})
         assert abs(y - 1 - sum(float(array.sum()) for array in arrays)) < 1e-2
 
 
 def test_a_folder_that_moves_takes_its_weights_along(folder, tmp_path_factory):
     moved = folder.rename(tmp_path_factory.mktemp("elsewhere") / "bundle")
-    assert onnxruntime.InferenceSession(moved / "one.onnx").run(None, {"x": np.float32(0)})[0].shape == ()
+    assert onnxruntime.InferenceSession(moved / "one.onnx").run(None, {"x": np.array(0, np.float32)})[0].shape == ()
 
 
 def test_tensors_that_are_made_when_they_are_read(tmp_path):
@@ -93,7 +93,7 @@ def test_tensors_that_are_made_when_they_are_read(tmp_path):
     value = model.graph.initializers["lazy"]
     value.const_value = ir.LazyTensor(lambda: ir.tensor(SHARED, name="lazy"), value.dtype, value.shape, name="lazy")
     save_graphs({"one": model}, tmp_path)
-    (y,) = onnxruntime.InferenceSession(tmp_path / "one.onnx").run(None, {"x": np.float32(0)})
+    (y,) = onnxruntime.InferenceSession(tmp_path / "one.onnx").run(None, {"x": np.array(0, np.float32)})
     assert abs(y - SHARED.sum()) < 1e-2
 
 

@@ -3,13 +3,53 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
+from zen_edge.checked import printable
 from zen_edge.errors import ZenEdgeError
 
+
+class Commands(TyperGroup):
+    """Turns what a command raises into one line on stderr and an exit status, for `main` and for a CliRunner alike."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ZenEdgeError as error:
+            _end(error, str(error), error.exit_status)
+        except KeyboardInterrupt as error:
+            _end(error, "interrupted", 130)
+        except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):  # typer's own; and the reader of stdout has seen enough
+            raise
+        except OSError as error:
+            _end(error, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+        except Exception as error:  # noqa: BLE001 - a slip of ours ends in one line as well; the traceback is one variable away
+            _end(error, f"unexpected {type(error).__name__}: {error}; run it again with ZEN_EDGE_DEBUG=1 and report what it prints.", 1)
+
+
+def _end(error: BaseException, text: str, status: int) -> NoReturn:
+    """One line on stderr and the exit status; with ZEN_EDGE_DEBUG=1 the traceback before it."""
+    if os.environ.get("ZEN_EDGE_DEBUG") == "1":
+        import traceback
+
+        typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    note(text)
+    raise typer.Exit(status)
+
+
+def note(text: str) -> None:
+    """One line on stderr, whatever `text` holds."""
+    typer.echo(f"zen-edge: {printable(' '.join(text.split()))}", err=True)
+
+
 app = typer.Typer(
+    cls=Commands,
     name="zen-edge",
     help="Trained attention models from PyTorch to ONNX: exported with fused attention, quantized, proven equal, and run without PyTorch.",
     no_args_is_help=True,
@@ -33,28 +73,16 @@ def options(version: bool = typer.Option(False, "--version", callback=_version, 
 
 
 def main() -> None:
-    """Entry point: a ZenEdgeError becomes one line on stderr and its exit status; ZEN_EDGE_DEBUG=1 shows the traceback."""
-    try:
-        app()
-    except ZenEdgeError as error:
-        _end(error, str(error), error.exit_status)
-    except KeyboardInterrupt:
-        typer.echo("zen-edge: interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of stdout has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        _end(error, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+    """Entry point."""
+    signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # None without a console
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # as stdin is read, whatever the locale
+    app()
 
 
-def _end(error: BaseException, text: str, status: int) -> None:
-    if os.environ.get("ZEN_EDGE_DEBUG") == "1":
-        raise error
-    from zen_edge.checked import printable
-
-    typer.echo(f"zen-edge: {printable(' '.join(text.split()))}", err=True)
-    sys.exit(status)
+def _terminated(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)  # an exception, so that a half-written bundle is removed
 
 
 from zen_edge.cli import bench, demo, doctor, export, inspect, parity, run  # noqa: E402, F401 - each registers its command on `app`

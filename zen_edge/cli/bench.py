@@ -18,7 +18,9 @@ WIDTH = 130  # of tables that go to a file or a pipe
 def bench(
     bundle: Annotated[list[Path], typer.Argument(help="Folders that `zen-edge export` wrote; ratios are against the first.")],
     against: Annotated[str, typer.Option(metavar="ENGINE,...", help="torch, ctranslate2, optimum; ENGINE:PRECISION for another precision.")] = "",
-    model: Annotated[str | None, typer.Option(help="The checkpoint for the other engines; where it is left out, the one of the first bundle.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The checkpoint for the other engines; where it is left out, the one of the first bundle.")
+    ] = None,
     batch_sizes: Annotated[str, typer.Option(metavar="N,...", help="Texts in one call.")] = "1",
     num_beams: Annotated[str, typer.Option(metavar="N,...", help="Beams; 1 is greedy.")] = "1",
     inputs: Annotated[Path | None, typer.Option(help=".txt (a line each) or .jsonl with source and target; a built-in set otherwise.")] = None,

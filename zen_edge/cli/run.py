@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zen_edge.cli import app
+from zen_edge.checked import quoted
+from zen_edge.cli import app, note
 from zen_edge.errors import InputError, OptionError, ZenEdgeError
+from zen_edge.files import reason
 
 if TYPE_CHECKING:
     from zen_edge.runtimes.pipelines.text_to_text import Hypothesis
@@ -42,7 +45,7 @@ def run(
     option: Annotated[list[str] | None, typer.Option(help="Any other generation option as NAME=VALUE (JSON).")] = None,
     source_lang: Annotated[str | None, typer.Option(help="The language of the input, where the model knows several.")] = None,
     target_lang: Annotated[str | None, typer.Option(help="The language of the output, where the model knows several.")] = None,
-    overflow: Annotated[str, typer.Option(help="An input longer than the model takes: error, or truncate to its beginning.")] = "error",
+    overflow: Annotated[str | None, typer.Option(help="An input longer than the model takes: error, or truncate to its beginning.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto; otherwise the one the bundle was exported for.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Otherwise as many as the process may use.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its sha256 first.")] = False,
@@ -68,22 +71,20 @@ def run(
         "forced_eos_token_id": forced_eos_token_id,
         "source_lang": source_lang,
         "target_lang": target_lang,
+        "overflow": overflow,
     }
-    options = {name: value for name, value in given.items() if value is not None} | dict(map(_named, option or ())) | {"overflow": overflow}
-    several = (num_return_sequences or 1) > 1
-    failed = 0
+    options = _merged({name: value for name, value in given.items() if value is not None}, option or ())
+    texts = _texts(inputs, file)
+    failed = number = 0
     with zen_edge.load(bundle, device=device, threads=threads, verify=verify) as pipeline:
-        texts = _texts(inputs, file)
-        number = 0
         while window := list(islice(texts, WINDOW)):
-            good = [text for text in window if isinstance(text, str)]
-            answers = iter(pipeline.generate_each(good, **options))
-            for text in window:
-                answer = next(answers) if isinstance(text, str) else text
-                if several and not as_json and len(window) + number > 1:
-                    raise OptionError("several results for several inputs cannot be told apart line by line: add --json.")
-                failed += _print(answer, number, as_json)
+            answers = iter(pipeline.generate_each([text for text in window if isinstance(text, str)], **options))
+            found = [next(answers) if isinstance(text, str) else text for text in window]
+            if not as_json and number + len(window) > 1 and any(isinstance(answer, list) and len(answer) > 1 for answer in found):
+                raise OptionError("several results for several inputs cannot be told apart line by line: add --json.")
+            for answer in found:
                 number += 1
+                failed += _print(answer, number, as_json)
             sys.stdout.flush()
     if failed:
         raise typer.Exit(1)
@@ -96,36 +97,48 @@ def _print(answer: list[Hypothesis] | ZenEdgeError, number: int, as_json: bool) 
             typer.echo(json.dumps({"error": str(answer)}, ensure_ascii=False))
         else:
             typer.echo("")
-            typer.echo(f"zen-edge: input {number + 1}: {answer}", err=True)
+            note(f"input {number}: {answer}")
         return True
     if as_json:
-        results = [{"text": h.text, "tokens": list(h.tokens), "score": h.score} for h in answer]
+        results = [{"text": h.text, "tokens": list(h.tokens), "score": h.score if isfinite(h.score) else None} for h in answer]
         typer.echo(json.dumps(results[0] | ({"hypotheses": results} if len(results) > 1 else {}), ensure_ascii=False))
     else:
         for hypothesis in answer:
-            typer.echo(hypothesis.text.replace("\n", " "))
+            typer.echo(" ".join(hypothesis.text.splitlines()))
     return False
 
 
 def _texts(inputs: Iterable[str] | None, files: Iterable[Path] | None) -> Iterator[str | ZenEdgeError]:
     """The arguments, then whole files; without either the lines of stdin. What is no text comes as its error."""
-    inputs, files = tuple(inputs or ()), tuple(files or ())
     if inputs or files:
-        yield from inputs
-        for path in files:
-            yield _decoded(path.read_bytes(), str(path)) if path.is_file() else InputError(f"there is no file {path}.")
-        return
+        return chain(inputs or (), map(_read, files or ()))
     if sys.stdin is None or sys.stdin.isatty():
         raise typer.BadParameter("give texts as arguments, --file PATH, or lines on stdin.")
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        yield _decoded(line.rstrip(b"\r\n"), f"line {number}")
+    return (_decoded(line.rstrip(b"\r\n"), f"line {number}") for number, line in enumerate(sys.stdin.buffer, 1))
+
+
+def _read(path: Path) -> str | ZenEdgeError:
+    try:
+        return _decoded(path.read_bytes(), str(path))
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        return InputError(f"{quoted(str(path))} cannot be read: {reason(error) if isinstance(error, OSError) else error}.")
 
 
 def _decoded(data: bytes, name: str) -> str | ZenEdgeError:
     try:
-        return data.decode("utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return InputError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.")
+
+
+def _merged(given: dict[str, Any], more: Iterable[str]) -> dict[str, Any]:
+    """The options and those of --option. OptionError for one given twice: one of the two values would be ignored."""
+    merged = dict(given)
+    for name, value in map(_named, more):
+        if name in merged:
+            raise OptionError(f"the option {name} is given twice: leave one out.")
+        merged[name] = value
+    return merged
 
 
 def _json(name: str, text: str | None) -> Any:

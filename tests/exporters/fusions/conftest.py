@@ -67,13 +67,13 @@ def op_names(model: ir.Model) -> list[str]:
 
 
 @pytest.fixture
-def fused() -> Callable[..., Fused]:
-    """fused(apply, text, **weights): the graph of `text` before and after `apply`, with what it left without use gone, as `fuse` does it."""
+def changed() -> Callable[..., Fused]:
+    """changed(change, text, **weights): the graph of `text` before and after `change(model)`."""
 
-    def make(apply: Callable[[ir.Graph], int], text: str, **weights: np.ndarray) -> Fused:
+    def make(change: Callable[[ir.Model], int], text: str, **weights: np.ndarray) -> Fused:
         proto = parse(text, weights)
         model = ir.from_proto(proto)
-        made = apply(model.graph)
+        made = change(model)
         passes.RemoveUnusedNodesPass()(model)
         passes.TopologicalSortPass()(model)
         after = ir.to_proto(model)
@@ -81,6 +81,12 @@ def fused() -> Callable[..., Fused]:
         return Fused(made, op_names(model), model, session(proto), session(after))
 
     return make
+
+
+@pytest.fixture
+def fused(changed: Callable[..., Fused]) -> Callable[..., Fused]:
+    """fused(apply, text, **weights): the same for one fusion, with what it left without use gone, as `fuse` does it."""
+    return lambda apply, text, **weights: changed(lambda model: apply(model.graph), text, **weights)
 
 
 @pytest.fixture

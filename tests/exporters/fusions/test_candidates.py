@@ -41,7 +41,23 @@ def random(*shape: int) -> np.ndarray:
 
 
 PLAIN_OPS = ["Neg", "TopK", "If"]
-CHUNKED_OPS = ["Neg", "Reshape", "Min", "ReduceMax", "TopK", "Unsqueeze", "GatherND", "Reshape", "TopK", "Div", "GatherElements", "Mul", "Mod", "Add", "If"]
+CHUNKED_OPS = [
+    "Neg",
+    "Reshape",
+    "Min",
+    "ReduceMax",
+    "TopK",
+    "Unsqueeze",
+    "GatherND",
+    "Reshape",
+    "TopK",
+    "Div",
+    "GatherElements",
+    "Mul",
+    "Mod",
+    "Add",
+    "If",
+]
 
 
 @pytest.mark.parametrize(

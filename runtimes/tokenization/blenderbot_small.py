@@ -1,0 +1,74 @@
+"""Blenderbot-90M: lower-cased words, cut by byte-pair merges whose parts end in `@@`. As transformers' BlenderbotSmallTokenizer."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from zen_edge.errors import BundleError
+from zen_edge.runtimes.tokenization.files import read_vocab, unknown_id
+from zen_edge.runtimes.tokenization.python_backend import PythonTokenizer
+
+_WORDS = re.compile(r"\S+\n?")
+
+
+def load(folder: Path, settings: Mapping[str, Any]) -> PythonTokenizer:
+    """Reads vocab.json and merges.json."""
+    return PythonTokenizer(BlenderbotSmallVocabulary(folder, settings), settings)
+
+
+class BlenderbotSmallVocabulary:
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._ids = read_vocab(folder / "vocab.json")
+        self._tokens = {id: token for token, id in self._ids.items()}
+        self._unk_token = str(settings["unk_token"])
+        self._unk_id = unknown_id(self._ids, self._unk_token, folder / "vocab.json")
+        self._ranks = _read_merges(folder / "merges.json")
+        self._merged = lru_cache(maxsize=10_000)(self._merge)  # words come again; a bound, because pipelines are kept
+        self.size = len(self._ids)
+
+    def tokenize(self, text: str) -> list[str]:
+        return [part for word in _WORDS.findall(text) for part in " ".join(map(self._merged, _subwords(word))).split(" ")]
+
+    def id(self, token: str) -> int:
+        return self._ids.get(token.lower(), self._unk_id)
+
+    def token(self, id: int) -> str:
+        return self._tokens.get(id, self._unk_token)
+
+    def join(self, tokens: Sequence[str]) -> str:
+        return " ".join(tokens).replace("@@ ", "").strip()
+
+    def _merge(self, word: str) -> str:
+        """Parts of a word, a space between them; all but the last end in `@@`."""
+        if len(word) == 1:
+            return word
+        parts = [*word[:-1], f"{word[-1]}</w>"]
+        while len(parts) > 1:
+            best = min(zip(parts, parts[1:], strict=False), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+            if best not in self._ranks:
+                break
+            merged, i = [], 0
+            while i < len(parts):
+                pair = i + 1 < len(parts) and (parts[i], parts[i + 1]) == best
+                merged.append("".join(best) if pair else parts[i])
+                i += 2 if pair else 1
+            parts = merged
+        return "@@ ".join(parts).removesuffix("</w>")
+
+
+def _subwords(word: str) -> list[str]:
+    """A word between spaces as words of its own: punctuation begins one, an apostrophe is one, a line's end is `__newln__`."""
+    word = re.sub(r"([.,!?()])", r" \1", word)
+    word = re.sub(r"(')", r" \1 ", word)
+    word = re.sub(r"\s{2,}", " ", word)
+    return [part.lower() for part in word.replace("\n", " __newln__").split(" ") if part]
+
+
+def _read_merges(path: Path) -> dict[tuple[str, ...], int]:
+    try:
+        return {tuple(pair): rank for rank, pair in enumerate(json.loads(path.read_bytes()))}
+    except (OSError, ValueError, TypeError) as error:
+        raise BundleError(f"cannot read the merges {path}: {error}") from error

@@ -1,0 +1,64 @@
+"""README's tables are those of the saved results."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zen_edge.benchmarks.readme_table import BEGIN, END, saved, updated
+from zen_edge.errors import ZenEdgeError
+
+ROOT = Path(__file__).parents[2]
+
+
+def row(name: str, batch_size: int, median: float, ratio: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "batch_size": batch_size,
+        "num_beams": 1,
+        "latency_ms": {"median": median},
+        "peak_memory_mb": 90.0,
+        "disk_mb": 7.58,
+        "load_s": 0.5,
+        "first_call_s": 0.125,
+        "quality": {"chrf": 65.4, "agreement_chrf": 99.5},
+        "time_ratio": {"median": ratio},
+    }
+
+
+@pytest.fixture
+def result() -> dict[str, Any]:
+    return {
+        "title": "A case",
+        "machine": {"cpu": "A CPU", "threads": 2},
+        "versions": {"torch": "2.13.0", "optimum-onnx (optimum)": "0.1.0"},
+        "setting": {"baseline": "zen-edge int8", "exactly": False},
+        "cases": [row("zen-edge int8", 1, 20, 1), row("torch fp32", 1, 150, 7.5), row("zen-edge int8", 8, 60, 1)],
+        "failures": [{"engine": "torch", "precision": "fp32", "batch_size": 8, "num_beams": 1, "error": "died"}],
+    }
+
+
+def test_the_table_has_speed_memory_and_quality(result: dict[str, Any]) -> None:
+    text = updated(f"before\n{BEGIN}\nold\n{END}\nafter\n", [result])
+    assert "| zen-edge int8 | 20 | 60 | 90 MB | 7.58 MB | 0.625 s | 65.4 | 99.5 |" in text
+    assert "| torch fp32 | 150 (7.50x) | failed | 90 MB" in text
+    assert "torch 2.13.0, optimum-onnx 0.1.0" in text and "A CPU, 2 threads" in text
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+
+
+def test_writing_again_changes_nothing(result: dict[str, Any]) -> None:
+    once = updated(f"{BEGIN}{END}", [result, result])
+    assert updated(once, [result, result]) == once
+
+
+def test_missing_marks_are_told() -> None:
+    with pytest.raises(ZenEdgeError, match="lacks the marks"):
+        updated(f"{END} {BEGIN}", [])
+
+
+def test_readme_is_up_to_date() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    if BEGIN not in text or not saved():
+        pytest.skip("README has no tables, or nothing is saved")
+    assert updated(text, saved()) == text, "run: python -m zen_edge.benchmarks.readme_table"

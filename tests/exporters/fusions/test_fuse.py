@@ -1,0 +1,50 @@
+"""All fusions in their order, on a small pre-norm model with a tied head."""
+
+import pkgutil
+
+import numpy as np
+
+from zen_edge.exporters import fusions
+
+MODEL = """g (int64[B,S] ids, float[B,S,16] memory) => (float[B,S,48] logits) <float[B,S,16] back> {
+    e = Gather(E, ids)  b0 = Shape<start=0, end=1>(memory)  b1 = Shape<start=0, end=1>(e)  same = Sub(b0, b1)  none = Cast<to=1>(same)  x0 = Add(e, none)
+    n0 = LayerNormalization(x0, gain, shift)
+    q0 = MatMul(n0, Wq)  q = Add(q0, bq)  k = MatMul(n0, Wk)  v0 = MatMul(n0, Wv)  v = Add(v0, bv)
+    heads = Reshape(q, split)  back = Reshape(heads, merge)
+    qk = Mul(back, k)  a0 = Add(qk, v)  a1 = MatMul(a0, Wo)  a = Add(a1, bo)
+    x1 = Add(x0, a)  n1 = LayerNormalization(x1, gain, shift)
+    f0 = MatMul(n1, W1)  f1 = Add(f0, bf)  s = Sigmoid(f1)  f2 = Mul(f1, s)  f3 = MatMul(f2, W2)  f = Add(f3, b2)
+    x2 = Add(f, x1)  n2 = LayerNormalization(x2, gain, shift)
+    t = Transpose<perm=[1, 0]>(E)  l0 = MatMul(n2, t)  logits = Add(l0, zeros) }"""
+
+
+def test_every_file_is_in_the_pipeline():
+    files = {module.name for module in pkgutil.iter_modules(fusions.__path__)} - {"edit"}
+    assert {apply.__module__.rpartition(".")[2] for apply in fusions.PIPELINE} == files
+
+
+def test_a_pre_norm_model(changed, weight):
+    counts = {}
+
+    def fuse(model):
+        counts.update(fusions.fuse(model))
+        return sum(counts.values())
+
+    weights = {name: weight(16, 16) for name in ("Wq", "Wk", "Wv", "Wo", "W1", "W2")}
+    weights |= {name: weight(16) for name in ("bq", "bv", "bo", "bf", "b2", "gain", "shift")}
+    weights |= {"E": weight(48, 16), "zeros": np.zeros((1, 48), np.float32), "split": np.array([0, 0, 4, 4]), "merge": np.array([0, 0, 16])}
+    made = changed(fuse, MODEL, **weights)
+    assert counts == {
+        "zero_bias": 1, "reshapes": 1, "packed_projections": 1, "tied_head": 1, "activations": 1, "skip_layer_normalization": 2, "candidates": 1, "repeated_shapes": 1,
+    }  # fmt: skip
+    assert made.ops == [
+        "Gather", "Shape", "Sub", "Cast", "Add", "LayerNormalization", "MatMul", "Add", "Split", "Mul", "Add", "MatMul", "microsoft.SkipLayerNormalization",
+        "MatMul", "Add", "microsoft.QuickGelu", "MatMul", "microsoft.SkipLayerNormalization", "microsoft.FusedMatMul", "TopK", "If",
+    ]  # fmt: skip
+    for batch, length in ((1, 1), (3, 1), (2, 7)):
+        random = np.random.default_rng(length)
+        feeds = {"ids": random.integers(0, 48, (batch, length)), "memory": random.standard_normal((batch, length, 16)).astype(np.float32)}
+        (old,) = made.before.run(["logits"], feeds)
+        new, top = made.after.run(["logits", "top_ids"], feeds | {"top_k": np.array([1]), "want_log_sum_exp": np.array(False)})
+        assert np.abs(old - new).max() < 1e-4
+        assert np.array_equal(top[..., 0], old.argmax(-1))

@@ -1,0 +1,144 @@
+"""The tensors of a bundle's graphs against PyTorch's: what the graphs return, and the first value inside them that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zen_edge.manifest import Manifest
+from zen_edge.parity import OutputDifference, bisect, compare_outputs, difference, tolerance_of
+
+if TYPE_CHECKING:
+    from zen_edge.exporters.reference import Reference
+    from zen_edge.runtimes.session import Session
+
+Array = npt.NDArray[Any]
+Rows = Sequence[Sequence[int]]
+PADDING = 3  # columns beyond the longest line, so that every line is padded, one line alone too
+TOP = 8  # candidates to compare
+
+
+def compare_graphs(folder: Path, manifest: Manifest, reference: Reference, sources: Rows, tokens: Rows) -> Iterator[OutputDifference]:
+    """What each graph returns for a padded batch of `sources`: the encoder's keys and values where there is no padding; the decoder's scores and
+    candidates along `tokens`, the first half of the positions in one step and the others one at a time, so that past lengths and positions are
+    tried; the rows that the reorder graph moves."""
+    encoder, decoder, reorder = (_open(folder, manifest, name) for name in ("encoder", "decoder", "reorder"))
+    ids, mask = _padded(sources, reference, manifest)
+    cross = reference.cross(ids, mask)
+    found = encoder.run({"input_ids": ids, "attention_mask": mask}, list(cross))
+    for name, value in cross.items():
+        inside = np.broadcast_to(mask[:, None, :, None] == 1, value.shape)
+        yield compare_outputs(f"encoder.{name}", value, found[name].numpy(), manifest.precision, inside)
+
+    forced, seen = _forced(tokens, reference)
+    scores = reference.logits(ids, mask, forced)
+    step = _along(decoder, cross, mask, forced, reference)
+    inside = seen == 1
+    yield compare_outputs("decoder.logits", scores[inside], step["logits"][inside], manifest.precision)
+    yield compare_outputs("decoder.log_sum_exp", _log_sum_exp(scores[inside]), step["log_sum_exp"][inside], manifest.precision)
+    # The candidates are those of the bundle's own scores, whatever its precision.
+    best = -np.sort(-step["logits"][inside], axis=-1)[:, :TOP]
+    yield difference("decoder.top_scores", best, step["top_scores"][inside], tolerance_of("fp32"))
+    chosen = np.take_along_axis(step["logits"][inside], np.clip(step["top_ids"][inside], 0, scores.shape[-1] - 1), axis=-1)
+    yield difference("decoder.top_ids", best, chosen, tolerance_of("fp32"))
+
+    rows = np.arange(len(ids) + 1)[::-1] % len(ids)  # every row moved, one of them twice
+    names = {f"past_{name.removeprefix('cross_')}": value for name, value in cross.items()}
+    moved = reorder.run({"beam_index": np.ascontiguousarray(rows), **names}, [name.replace("past_", "moved_") for name in names])
+    expected = np.stack([value[rows] for value in names.values()])
+    yield difference("reorder.moved", expected, np.stack([value.numpy() for value in moved.values()]), tolerance_of("fp32"))
+
+
+def first_difference(fresh: Path, folder: Path, manifest: Manifest, reference: Reference, sources: Rows, tokens: Rows) -> OutputDifference | None:
+    """The first tensor, in the order of computation, that is out of tolerance between the bundle in `folder` and `fresh`, an fp32 export of its
+    checkpoint: of the encoder, then of the decoder at its first step and at one with a past. Tensors that only one of them holds are left out."""
+    ids, mask = _padded(sources, reference, manifest)
+    cross = reference.cross(ids, mask)
+    forced, _ = _forced(tokens, reference)
+    first = max(1, forced.shape[1] // 2)
+    fixed: dict[str, Array] = {**cross, "attention_mask": mask, "top_k": np.array([1]), "want_log_sum_exp": np.array(False)}
+
+    found, _ = _first_of("encoder", {"input_ids": ids, "attention_mask": mask}, fresh, folder, manifest)
+    if found is None:
+        begin = {"input_ids": np.ascontiguousarray(forced[:, :first]), **fixed, **_no_past(cross)}
+        found, begun = _first_of("decoder", begin, fresh, folder, manifest)
+    if found is None and forced.shape[1] > first:
+        past = {name: begun[name.replace("past_", "present_")] for name in _no_past(cross)}
+        found, _ = _first_of("decoder", {"input_ids": np.ascontiguousarray(forced[:, first:]), **fixed, **past}, fresh, folder, manifest)
+    return found
+
+
+def _first_of(
+    graph: str, feeds: Mapping[str, Array], fresh: Path, folder: Path, manifest: Manifest
+) -> tuple[OutputDifference | None, dict[str, Array]]:
+    """The first difference within one graph, and every tensor of the fresh one."""
+    order, expected = _every_tensor(fresh / f"{graph}.onnx", feeds)
+    _, given = _every_tensor(folder / manifest.graph(graph).file, feeds)
+    found = bisect(order, expected, given, tolerance_of(manifest.precision))
+    return found and replace(found, name=f"{graph}.{found.name}"), expected
+
+
+def _every_tensor(path: Path, feeds: Mapping[str, Array]) -> tuple[list[str], dict[str, Array]]:
+    from zen_edge.exporters.probe import with_every_output
+    from zen_edge.runtimes.session import Session, find_provider
+
+    graph, names = with_every_output(path)
+    session = Session(path, find_provider("cpu"), None, graph=graph)
+    found = session.run({name: feeds[name] for name in session.inputs}, names)
+    return names, {name: value.numpy() for name, value in found.items()}
+
+
+def _open(folder: Path, manifest: Manifest, name: str) -> Session:
+    from zen_edge.runtimes.session import Session, find_provider
+
+    return Session(folder / manifest.graph(name).file, find_provider("cpu"), None)
+
+
+def _padded(sources: Rows, reference: Reference, manifest: Manifest) -> tuple[Array, Array]:
+    """ids and mask (B,T), every row with padding unless the model has no position for it."""
+    from zen_edge.runtimes.batching import pad
+
+    longest = max(map(len, sources))
+    width = max(longest, min(longest + PADDING, manifest.limits.get("max_source_length", longest + PADDING)))
+    ids, mask = pad([*sources, [reference.pad_token_id] * width], reference.pad_token_id)
+    return np.ascontiguousarray(ids[:-1]), np.ascontiguousarray(mask[:-1])
+
+
+def _forced(tokens: Rows, reference: Reference) -> tuple[Array, Array]:
+    """What the decoder is fed to give `tokens`, and where it is no padding; (B,S) each."""
+    from zen_edge.runtimes.batching import pad
+
+    return pad([[reference.start_token_id, *row[:-1]] for row in tokens], reference.pad_token_id)
+
+
+def _no_past(cross: Mapping[str, Array]) -> dict[str, Array]:
+    """Keys and values before the first word, (B,N,0,H)."""
+    return {name.replace("cross_", "past_"): value[:, :, :0] for name, value in cross.items()}
+
+
+def _along(decoder: Session, cross: Mapping[str, Array], mask: Array, forced: Array, reference: Reference) -> dict[str, Array]:
+    """What the decoder returns along `forced` (B,S): logits (B,S,V), top_scores and top_ids (B,S,K), log_sum_exp (B,S)."""
+    S = forced.shape[1]
+    past: dict[str, Any] = _no_past(cross)
+    fixed = {**cross, "attention_mask": mask, "top_k": np.array([TOP]), "want_log_sum_exp": np.array(True)}
+    presents = [name.replace("past_", "present_") for name in past]
+    wanted = ("logits", "top_scores", "top_ids", "log_sum_exp")
+    found: dict[str, list[Array]] = {name: [] for name in wanted}
+    first = max(1, S // 2)
+    for start, end in [(0, first), *((i, i + 1) for i in range(first, S))]:
+        step = decoder.run({"input_ids": np.ascontiguousarray(forced[:, start:end]), **fixed, **past}, [*wanted, *presents])
+        past = {name: step[present] for name, present in zip(past, presents, strict=True)}
+        for name in wanted:
+            found[name].append(step[name].numpy())
+    return {name: np.concatenate(values, axis=1) for name, values in found.items()}
+
+
+def _log_sum_exp(scores: Array) -> Array:
+    """Over the last axis."""
+    most = scores.max(axis=-1)
+    return np.asarray(most + np.log(np.exp(scores - most[..., None]).sum(axis=-1)))
