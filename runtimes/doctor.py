@@ -9,28 +9,13 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Literal
 
 from zen_edge.errors import MissingDependencyError
 from zen_edge.runtimes.cores import cgroup_quota, usable_cores
+from zen_edge.runtimes.cpu import CPU_FEATURES, cpu_flags, saturates_int8
 from zen_edge.runtimes.session import BUILDS, onnxruntime
 
-# Flags as Linux names them -> what they are called elsewhere, and what they are good for here.
-CPU_FEATURES = {
-    "avx2": "AVX2",
-    "avx512f": "AVX512",
-    "avx_vnni": "AVX-VNNI",
-    "avx512_vnni": "AVX512-VNNI",
-    "avx512_bf16": "AVX512-BF16",
-    "amx_int8": "AMX-INT8",
-    "amx_bf16": "AMX-BF16",
-    "asimd": "NEON",
-    "asimddp": "NEON dot product",
-    "i8mm": "I8MM",
-    "sve": "SVE",
-}
-EXACT_INT8 = ("avx_vnni", "avx512_vnni", "amx_int8", "asimd")  # 8-bit products summed in 32 bits
 EXTRAS = {
     "export": ("torch", "transformers", "onnx", "onnx-ir", "onnxscript", "safetensors"),
     "bench": ("sacrebleu", "psutil", "matplotlib"),
@@ -80,22 +65,10 @@ def _cpu() -> Iterable[Finding]:
         return
     known = ", ".join(label for flag, label in CPU_FEATURES.items() if flag in flags) or "none of those ONNX Runtime uses"
     yield Finding("CPU", "ok", f"{name}: {known}")
-    if not any(flag in flags for flag in EXACT_INT8):
+    if saturates_int8(flags):
         yield Finding(
             "int8", "note", "no VNNI: exact int8 kernels are used, which are slower", "compare fp32 and int8 on your own inputs before you choose"
         )
-
-
-def cpu_flags() -> tuple[str, frozenset[str]]:
-    """The processor's name, and its features under Linux's names; no features where they cannot be told."""
-    try:
-        rows = [row.partition(":") for row in Path("/proc/cpuinfo").read_text(errors="replace").splitlines()]
-    except OSError:
-        machine = platform.machine().lower()
-        return platform.processor() or machine, frozenset({"asimd"} if machine in ("arm64", "aarch64") else ())
-    fields = {name.strip(): value.strip() for name, _, value in reversed(rows)}
-    flags = fields.get("flags", fields.get("Features", "")).lower().split()
-    return fields.get("model name", platform.machine()), frozenset(flags)
 
 
 def _cores() -> Iterable[Finding]:

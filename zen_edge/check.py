@@ -13,7 +13,7 @@ import numpy as np
 
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
-from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError
+from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError, ZenEdgeError
 from zen_edge.files import reason
 from zen_edge.inputs import BUILT_IN, Line, read_lines
 from zen_edge.manifest import Manifest, read_manifest, with_parity, write_manifest
@@ -67,9 +67,18 @@ def parity(
 
 
 def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
-    """The short check at the end of an export."""
+    """The short check at the end of an export: the tokenizer on hard lines and its whole vocabulary, then a few lines through the model.
+
+    Raises CheckFailedError for a tokenizer that does not do what transformers' does.
+    """
+    from zen_edge.exporters.tokenization import prove_tokenizer
+    from zen_edge.runtimes.tokenization import load_tokenizer
+
+    manifest = read_manifest(bundle)
+    ours = load_tokenizer(bundle, manifest.tokenizer)
+    prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id)
     lines = BUILT_IN[:VERIFY_LINES]
-    return compare(bundle, read_manifest(bundle), checkpoint, lines, cases=VERIFY_CASES, max_new_tokens=VERIFY_TOKENS, only_fitting=True)
+    return compare(bundle, manifest, checkpoint, lines, cases=VERIFY_CASES, max_new_tokens=VERIFY_TOKENS, only_fitting=True)
 
 
 def compare(
@@ -108,7 +117,7 @@ def compare(
         for name, num_beams, size in cases:
             tell(f"generate, {name}")
             expected = list(_reference_tokens(reference, rows, size, num_beams, max_new_tokens))
-            given = list(_bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens))
+            given = list(_bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens, tell))
             margins = _margins(reference, rows, expected, given, whole=num_beams > 1)
             compared[name] = compare_tokens(expected, given, margins, reference.decode)
             tokens[f"reference {name}"], tokens[f"bundle {name}"] = expected, given
@@ -197,11 +206,20 @@ def _reference_tokens(
         yield from reference.generate(ids, mask, num_beams, max_new_tokens)
 
 
-def _bundle_tokens(pipeline: TextToText, sources: Sequence[str], size: int, num_beams: int, max_new_tokens: int | None) -> Iterator[tuple[int, ...]]:
+def _bundle_tokens(
+    pipeline: TextToText, sources: Sequence[str], size: int, num_beams: int, max_new_tokens: int | None, tell: Tell
+) -> Iterator[tuple[int, ...]]:
+    """No tokens where the bundle is so damaged that it cannot generate: the tensors tell more than its error."""
     length = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
     for start in range(0, len(sources), size):
-        for found in pipeline.generate(sources[start : start + size], num_beams=num_beams, num_return_sequences=1, **length):
-            yield found[0].tokens
+        some = sources[start : start + size]
+        try:
+            yield from [found[0].tokens for found in pipeline.generate(some, num_beams=num_beams, num_return_sequences=1, **length)]
+        except OptionError:
+            raise
+        except ZenEdgeError as error:
+            tell(f"the bundle gives no answer ({error})")
+            yield from [()] * len(some)
 
 
 def _margins(
@@ -231,6 +249,8 @@ def _lines(inputs: Sequence[str] | str | Path | None, limit: int | None) -> tupl
         return BUILT_IN[:limit]
     if isinstance(inputs, str | Path):
         lines = read_lines(Path(inputs), limit)
+    elif not isinstance(inputs, Sequence):
+        raise InputError(f"inputs: expected a list of texts or a path, got a value of type {type(inputs).__name__}.")
     else:
         for number, source in enumerate(inputs, 1):
             if not isinstance(source, str):

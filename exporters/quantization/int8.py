@@ -6,7 +6,7 @@
 
 The embedding and a head tied to it share one table E8 (V,D) with one scale per word; it lies as the look-up needs it, and ONNX Runtime
 transposes it once for the head when it loads. Weights reach +-127 at most. On processors whose 8-bit products saturate in 16 bits (x86 without
-VNNI) the runtime asks ONNX Runtime for its exact kernels (`session.x64quantprecision`).
+VNNI) the runtime asks ONNX Runtime for its exact kernels.
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_edge.runtimes.decoding.candidates import Candidates, candidates, request
+from zen_edge.runtimes.decoding.candidates import Candidates, Request, candidates, every_score, log_sum_allowed, log_sum_exp, request
 from zen_edge.runtimes.decoding.options import GenerationOptions
-from zen_edge.runtimes.decoding.sequence import Search, Sequence_, common_prefix
-from zen_edge.runtimes.decoding.step import LEAVE_SHARE, C, Ids, Scores, Step
+from zen_edge.runtimes.decoding.sampling import draw, generators
+from zen_edge.runtimes.decoding.sequence import EncoderIds, Search, Sequence_, common_prefix
+from zen_edge.runtimes.decoding.step import LEAVE_SHARE, C, Ids, Scores, Step, StepScores
 
 LOWEST = -1e9  # transformers' score of what must not win: a beam that is not there, or one that has just finished
 
@@ -35,11 +36,23 @@ class BeamState:
         return [None if each in self.running else _returned(best, self.num_return_sequences) for each, best in enumerate(self.best)]
 
 
-def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions, *, vocab_size: int) -> Search:
-    """Yields a state after each step and returns num_return_sequences sequences, best first, for each row of `start` (B,S)."""
+def beam_search(
+    step: Step[C],
+    cache: C,
+    start: Ids,
+    options: GenerationOptions,
+    *,
+    vocab_size: int,
+    encoder_ids: EncoderIds | None = None,
+    token_log_probs: bool = False,
+) -> Search:
+    """Yields a state after each step and returns num_return_sequences sequences, best first, for each row of `start` (B,S).
+
+    With do_sample the continuations of the beams are drawn, not taken for their scores; all else stays the same.
+    """
     num_beams, start_length = options.num_beams, start.shape[1]
     limit = options.length_limit(start_length)
-    rules = options.active_rules(start_length, vocab_size)
+    rules = options.active_rules(start_length, vocab_size, encoder_ids)
     wanted = max(2, 1 + len(options.eos_token_ids)) * num_beams
 
     finished: list[tuple[Sequence_, ...]] = [()] * len(start)  # of each input, best first, at most num_beams
@@ -48,15 +61,20 @@ def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions,
     scores = np.full((len(start), num_beams), LOWEST, np.float32)
     scores[:, 0] = 0  # the first step sees one row for each input: all its candidates go on from the first beam
     ids, new_ids = start, start
+    log_probs = np.zeros((len(start), 0), np.float32)  # of each row's tokens so far, where they are asked for
+    draws = generators(options.seed, len(start), 1, encoder_ids) if options.do_sample else []
     beam_index: Ids | None = None
     input_index: Ids | None = None
     while running:
-        asked = request(rules, ids, wanted, vocab_size)
+        asked = request(rules, ids, wanted, vocab_size, inputs=inputs, sampled=options.do_sample)
         step_scores, cache = step(
             new_ids, cache, top_k=asked.top_k, log_sum_exp=asked.source == "top", beam_index=beam_index, input_index=input_index
         )
         found = candidates(asked, step_scores, log_probs=True)
-        best, rows, tokens = _continuations(found, scores, wanted)  # (A,K) each
+        uniforms = np.array([draws[each][0].random(wanted) for each in inputs]) if options.do_sample else None
+        best, rows, tokens, picked = _continuations(found, scores, wanted, uniforms)  # (A,K) each
+        if token_log_probs:
+            own = found.scores[rows, picked % found.ids.shape[1]] - _log_sums(asked, step_scores, found)[rows]
         ends: NDArray[np.bool_] = np.full(tokens.shape, ids.shape[1] + 1 >= limit)
         for end in options.eos_token_ids:
             ends |= tokens == end
@@ -66,7 +84,8 @@ def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions,
         for place, rank in np.argwhere(ends[:, :num_beams]).tolist():
             if inputs[place] in running:
                 sequence = (*ids[rows[place, rank], start_length:].tolist(), int(tokens[place, rank]))
-                one = Sequence_(sequence, float(final_scores[place, rank]))
+                each_log_prob = (*log_probs[rows[place, rank]].tolist(), float(own[place, rank])) if token_log_probs else None
+                one = Sequence_(sequence, float(final_scores[place, rank]), each_log_prob)
                 finished[inputs[place]] = _with(one, finished[inputs[place]], num_beams)
 
         chosen = best + np.where(ends, np.float32(LOWEST), np.float32(0))
@@ -76,6 +95,8 @@ def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions,
         new_ids = np.take_along_axis(tokens, order, axis=1).reshape(-1, 1)
         rows_before = len(ids)
         ids = np.concatenate((ids[going_on], new_ids), axis=1)
+        if token_log_probs:
+            log_probs = np.concatenate((log_probs[going_on], np.take_along_axis(own, order, axis=1).reshape(-1, 1)), axis=1)
 
         hoped = _best_possible(scores, options, ids.shape[1] - start_length, limit - start_length)
         stuck = np.logical_and.reduce(ends, axis=1).tolist()
@@ -91,21 +112,44 @@ def beam_search(step: Step[C], cache: C, start: Ids, options: GenerationOptions,
             input_index = np.array([place for place, each in enumerate(inputs) if each in running], np.int64)
             stay = (input_index[:, None] * num_beams + np.arange(num_beams)).reshape(-1)
             going_on, ids, new_ids, scores = going_on[stay], ids[stay], new_ids[stay], scores[input_index]
+            log_probs = log_probs[stay] if token_log_probs else log_probs
             inputs = [inputs[place] for place in input_index.tolist()]
         beam_index = None if np.array_equal(going_on, np.arange(rows_before)) else going_on
     return [_returned(best_of, options.num_return_sequences) for best_of in finished]
 
 
-def _continuations(found: Candidates, scores: Scores, wanted: int) -> tuple[Scores, Ids, Ids]:
-    """The best continuations of each input, best first: accumulated scores, rows of the step they go on from, tokens; (A,K) each."""
+def _continuations(found: Candidates, scores: Scores, wanted: int, uniforms: NDArray[np.float64] | None) -> tuple[Scores, Ids, Ids, Ids]:
+    """The continuations of each input, best first, or in the order drawn: accumulated scores, rows of the step they go on from, tokens,
+    and which of all candidates of the input these are; (A,K) each."""
     num_inputs, num_beams = scores.shape
     num_rows, width = found.ids.shape
     copies = num_inputs * num_beams // num_rows  # at the first step one row stands for all beams of its input
     log_probs, tokens = found.scores.repeat(copies, axis=0), found.ids.repeat(copies, axis=0)
     totals = (log_probs.reshape(num_inputs, num_beams, width) + scores[:, :, None]).reshape(num_inputs, -1)
-    order = np.argsort(-totals, axis=1, kind="stable")[:, :wanted]
+    tokens = tokens.reshape(num_inputs, -1)
+    if uniforms is None:
+        order = np.argsort(-totals, axis=1, kind="stable")[:, :wanted]
+    else:
+        beams = np.arange(num_beams).repeat(width)
+        order = draw(totals, tokens * num_beams + beams, uniforms[:, : totals.shape[1]])
     rows = (np.arange(num_inputs)[:, None] * num_beams + order // width) // copies
-    return np.take_along_axis(totals, order, axis=1), rows, np.take_along_axis(tokens.reshape(num_inputs, -1), order, axis=1)
+    return np.take_along_axis(totals, order, axis=1), rows, np.take_along_axis(tokens, order, axis=1), order
+
+
+def _log_sums(asked: Request, scores: StepScores, found: Candidates) -> Scores:
+    """(R,) the log-sum-exp of the processed scores: what they lack to be log-probabilities."""
+    every = found.every_score
+    if every is None and asked.source == "top" and not asked.warps:
+        if asked.normalized or asked.banned is None:
+            return np.zeros(len(found.scores), np.float32)
+        sums = log_sum_allowed(asked, scores)
+        if sums is not None:
+            assert scores.log_sum_exp is not None
+            return sums - scores.log_sum_exp
+        every = every_score(asked, scores.logits(), log_probs=True)
+    with np.errstate(invalid="ignore"):
+        sums = log_sum_exp(found.scores if every is None else every)  # all that are not among the candidates are -inf
+        return np.where(np.isnan(sums), np.float32(0), sums)
 
 
 def _returned(best: tuple[Sequence_, ...], count: int) -> list[Sequence_]:

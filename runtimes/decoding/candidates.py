@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.errors import ZenEdgeError
-from zen_edge.runtimes.decoding.rule import Ban, Effect, Force, Normalize, Rescore, Rule, within_vocabulary
+from zen_edge.runtimes.decoding.probabilities import log_softmax
+from zen_edge.runtimes.decoding.rule import Ban, ByInput, Effect, Force, Normalize, Rescore, Rule, Scale, TopK, Warp, within_vocabulary
 from zen_edge.runtimes.decoding.step import Ids, Scores, StepScores
 
 # A banned token outside the step's candidates may be left out of the sum of probabilities up to this share: below float32's precision.
@@ -23,17 +24,19 @@ MOST_BANS = 256  # of a row; beyond, asking the step for so many more candidates
 class Request:
     """What a search asks of the next step, known from the ids so far."""
 
-    wanted: int  # candidates a row
+    wanted: int  # candidates a row, at least
     vocab_size: int
     effects: tuple[Effect, ...]  # what the rules will do, from the last forcing one on: it wipes out what came before
     source: Literal["top", "forced", "all"]
     banned: Sequence[frozenset[int]] | None  # of each row, unless source is "all"
     top_k: int  # to ask the step for
+    sampled: bool = False  # every token that may come next is a candidate, not only the best
+    warps: tuple[Effect, ...] = ()  # the last of the effects, from the first that belongs to sampling on
 
     @property
     def normalized(self) -> bool:
-        """Whether the scores are shared out among the tokens that the rules left."""
-        return bool(self.effects) and isinstance(self.effects[-1], Normalize)
+        """Whether the scores are shared out among the tokens that the bans left."""
+        return bool(self.effects) and not self.warps and isinstance(self.effects[-1], Normalize)
 
 
 @dataclass(frozen=True)
@@ -45,26 +48,50 @@ class Candidates:
     every_score: Scores | None = None  # (R,V) processed, where they had to be read
 
 
-def request(rules: Sequence[Rule], ids: Ids, wanted: int, vocab_size: int) -> Request:
-    """What to ask the step for, so that `wanted` candidates a row are left after `rules`, given all ids so far (R,t)."""
+def request(rules: Sequence[Rule | ByInput], ids: Ids, wanted: int, vocab_size: int, *, inputs: Sequence[int] = (), sampled: bool = False) -> Request:
+    """What to ask the step for, so that `wanted` candidates a row are left after `rules`, given all ids so far (R,t) of `inputs`.
+
+    With `sampled` the candidates are every token that the rules leave.
+    """
     effects: tuple[Effect, ...] = ()
     for rule in rules:
-        effect = rule(ids)
+        effect = rule.rule(ids, inputs) if isinstance(rule, ByInput) else rule(ids)
         if isinstance(effect, Force):
             effects = (effect,)
         elif effect is not None:
             effects = (*effects, effect)
     wanted = min(wanted, vocab_size)
-    if not effects:
+    if not effects and not sampled:
         return Request(wanted, vocab_size, effects, "top", None, wanted)
     bans = [effect.rows for effect in effects if isinstance(effect, Ban)]
     banned = None if not bans else bans[0] if len(bans) == 1 else [frozenset().union(*rows) for rows in zip(*bans, strict=True)]
     most = max(map(len, banned)) if banned else 0
-    if any(isinstance(effect, Rescore) for effect in effects) or most > MOST_BANS:
-        return Request(wanted, vocab_size, effects, "all", None, 1)
-    if isinstance(effects[0], Force):
-        return Request(wanted, vocab_size, effects, "forced", banned, 1)
-    return Request(wanted, vocab_size, effects, "top", banned, min(wanted + most, vocab_size))
+    warps = _warps(effects)
+    if any(isinstance(effect, Rescore) for effect in effects) or most > MOST_BANS or _unfit(warps, sampled):
+        return Request(wanted, vocab_size, effects, "all", None, 1, sampled, warps)
+    if effects and isinstance(effects[0], Force):
+        return Request(wanted, vocab_size, effects, "forced", banned, 1, sampled, warps)
+    if sampled:
+        wanted = max(wanted, _enough(warps, vocab_size))
+        if wanted >= vocab_size:
+            return Request(wanted, vocab_size, effects, "all", None, 1, sampled, warps)
+    return Request(wanted, vocab_size, effects, "top", banned, min(wanted + most, vocab_size), sampled, warps)
+
+
+def _warps(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    first = next((place for place, effect in enumerate(effects) if isinstance(effect, (Scale, TopK, Warp))), len(effects))
+    return effects[first:]
+
+
+def _unfit(warps: tuple[Effect, ...], sampled: bool) -> bool:
+    """Whether the order of effects is one that only every score can follow: a ban after a filter, or filters in a search for the best."""
+    return bool(warps) and (not sampled or any(isinstance(effect, Ban) for effect in warps))
+
+
+def _enough(warps: tuple[Effect, ...], vocab_size: int) -> int:
+    """How many candidates hold all that sampling may choose from: one more than TopK leaves, to see that nothing equals its last."""
+    first = next((effect for effect in warps if not isinstance(effect, Scale)), None)
+    return first.k + 1 if isinstance(first, TopK) else vocab_size
 
 
 def candidates(asked: Request, scores: StepScores, *, log_probs: bool) -> Candidates:
@@ -77,7 +104,7 @@ def candidates(asked: Request, scores: StepScores, *, log_probs: bool) -> Candid
     if asked.source == "all":
         logits = scores.logits().astype(np.float32, copy=False)
         _check(logits.max(axis=1), None)
-        return _best(every_score(asked, logits, log_probs=log_probs), asked.wanted)
+        return _chosen(asked, every_score(asked, logits, log_probs=log_probs))
     _check(scores.top_scores.max(axis=1), scores.log_sum_exp)
     return _top(asked, scores, log_probs)
 
@@ -88,13 +115,6 @@ def every_score(asked: Request, logits: Scores, *, log_probs: bool) -> Scores:
     for effect in asked.effects:
         scores = effect.apply(scores)
     return scores
-
-
-def log_softmax(scores: Scores) -> Scores:
-    """Over the last axis, where each row holds a finite score."""
-    shifted: Scores = scores - scores.max(axis=-1, keepdims=True)
-    sums: Scores = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return shifted - sums
 
 
 def _check(best: Scores, log_sum_exp: Scores | None) -> None:
@@ -114,11 +134,18 @@ def _top(asked: Request, scores: StepScores, log_probs: bool) -> Candidates:
         assert scores.log_sum_exp is not None
         sums = log_sum_allowed(asked, scores) if asked.normalized else scores.log_sum_exp
         if sums is None:
-            return _best(every_score(asked, scores.logits(), log_probs=True), asked.wanted)
+            return _chosen(asked, every_score(asked, scores.logits(), log_probs=True))
         found = found - sums[:, None]
+    least = found[:, -1:]  # no other token has more
     if asked.banned is not None:
         mask = [[token in row for token in tokens] for tokens, row in zip(scores.top_ids.tolist(), asked.banned, strict=True)]
         found = np.where(mask, np.float32(-np.inf), found)
+    for effect in asked.warps:
+        if isinstance(effect, Scale):
+            least = effect.apply(least)
+        elif isinstance(effect, TopK) and found.shape[1] < asked.vocab_size and (effect.least(found) <= least).any():
+            return _chosen(asked, every_score(asked, scores.logits().astype(np.float32, copy=False), log_probs=log_probs))
+        found = effect.apply(found)
     return Candidates(found, scores.top_ids)
 
 
@@ -132,6 +159,8 @@ def _forced(asked: Request, rows: int) -> Candidates:
     found = np.where(np.isin(ids, force.ids), np.float32(0), np.float32(-np.inf))
     if asked.banned is not None:
         found = np.where([[token in row for token in tokens] for row in asked.banned], np.float32(-np.inf), found)
+    for effect in asked.warps:
+        found = effect.apply(found)
     return Candidates(Normalize().apply(found) if asked.normalized else found, ids)
 
 
@@ -156,8 +185,18 @@ def log_sum_allowed(asked: Request, scores: StepScores) -> Scores | None:
     return allowed
 
 
-def _best(scores: Scores, wanted: int) -> Candidates:
-    """The `wanted` best of each row of (R,V), best first, the lower id first among equals."""
+def log_sum_exp(scores: Scores) -> Scores:
+    """(R,) of (R,K)."""
+    best = scores.max(axis=1)
+    sums: Scores = best + np.log(np.exp(scores - best[:, None]).sum(axis=1))
+    return sums
+
+
+def _chosen(asked: Request, scores: Scores) -> Candidates:
+    """Every token for sampling; else the best of each row of (R,V), best first, the lower id first among equals."""
+    wanted = asked.wanted
+    if asked.sampled:
+        return Candidates(scores, np.broadcast_to(np.arange(scores.shape[1]), scores.shape), scores)
     if wanted == 1:
         ids = scores.argmax(axis=1)[:, None]
         return Candidates(np.take_along_axis(scores, ids, axis=1), ids, scores)

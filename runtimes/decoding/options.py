@@ -1,13 +1,13 @@
 """The options of a generation, under transformers' names and with transformers' defaults and precedence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from zen_edge.errors import OptionError
 from zen_edge.runtimes.decoding.checks import check_number, check_whole, token_ids
-from zen_edge.runtimes.decoding.rule import Rule, RuleOptions, Setting
+from zen_edge.runtimes.decoding.rule import ByInput, Rule, RuleOptions, Setting
 from zen_edge.runtimes.decoding.rules import option_classes
 from zen_edge.runtimes.decoding.unsupported import NEUTRAL, SAMPLING_ONLY, changes_output
 
@@ -16,12 +16,17 @@ DEFAULT_NEW_TOKENS = 20  # transformers' own, when nothing says how long
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """Lengths count decoder ids; max_length counts the decoder's start, max_new_tokens does not and wins when both are given."""
+    """Lengths count decoder ids; max_length counts the decoder's start, max_new_tokens does not and wins when both are given.
+
+    seed is our own: with it, sampling gives the same sequences for the same input and options, whatever else is in the batch.
+    """
 
     num_beams: int = 1
     num_return_sequences: int = 1
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
+    do_sample: bool = False
+    seed: int | None = None
     max_new_tokens: int | None = None
     max_length: int | None = None
     eos_token_id: int | list[int] | tuple[int, ...] | None = None
@@ -36,6 +41,10 @@ class GenerationOptions:
         check_number("length_penalty", self.length_penalty)
         if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
             raise OptionError(f"early_stopping must be true, false or 'never', not {self.early_stopping!r}.")
+        if not isinstance(self.do_sample, bool):
+            raise OptionError(f"do_sample must be true or false, not {self.do_sample!r}.")
+        if self.seed is not None:
+            check_whole("seed", self.seed, 0)
         for name in ("max_new_tokens", "max_length"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1)
@@ -43,9 +52,10 @@ class GenerationOptions:
         for name in ("pad_token_id", "bos_token_id", "decoder_start_token_id"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 0)
-        if self.num_return_sequences > self.num_beams:
+        if self.num_return_sequences > self.num_beams and not (self.do_sample and self.num_beams == 1):
             raise OptionError(
-                f"num_return_sequences is {self.num_return_sequences}, but a search with num_beams={self.num_beams} finds no more than that."
+                f"num_return_sequences is {self.num_return_sequences}, but a search with num_beams={self.num_beams} finds no more than that"
+                f"{' (sampling with num_beams=1 does).' if self.num_beams == 1 or self.do_sample else '.'}"
             )
 
     @classmethod
@@ -64,7 +74,12 @@ class GenerationOptions:
                 raise OptionError(_unknown(name, known))
             if changes_output(name, overrides[name]):
                 raise OptionError(f"{name}={overrides[name]!r} is not supported; {_instead(name)}.")
-        for name in sorted(merged.keys() - known - overrides.keys() - SAMPLING_ONLY):
+        if not merged.get("do_sample"):
+            merged = {name: value for name, value in merged.items() if name in overrides or name not in SAMPLING_ONLY}
+        for name in sorted(overrides.keys() & SAMPLING_ONLY.keys() & known):
+            if not merged.get("do_sample") and overrides[name] not in (None, *SAMPLING_ONLY[name]):
+                raise OptionError(f"{name}={overrides[name]!r} is not supported without sampling: set do_sample to True, or leave it out.")
+        for name in sorted(merged.keys() - known - overrides.keys()):
             if changes_output(name, merged[name]):
                 raise OptionError(f"The checkpoint's generation_config asks for {name}={merged[name]!r}, which is not supported; {_instead(name)}.")
         return cls(
@@ -106,9 +121,9 @@ class GenerationOptions:
             raise OptionError(f"max_length is {self.max_length}, but the decoder starts with {start_length} ids: give max_new_tokens instead.")
         return self.max_length
 
-    def active_rules(self, start_length: int, vocab_size: int) -> tuple[Rule, ...]:
+    def active_rules(self, start_length: int, vocab_size: int, encoder_ids: Sequence[Sequence[int]] | None = None) -> tuple[Rule | ByInput, ...]:
         """The logits rules these options ask for, in the order in which they apply."""
-        setting = Setting(start_length, self.length_limit(start_length), vocab_size, self.eos_token_ids, self.as_dict())
+        setting = Setting(start_length, self.length_limit(start_length), vocab_size, self.eos_token_ids, self.as_dict(), encoder_ids)
         return tuple(rule for options in self.rules if (rule := options.rule(setting)) is not None)
 
 
@@ -121,6 +136,4 @@ def _unknown(name: str, known: set[str]) -> str:
 
 
 def _instead(name: str) -> str:
-    if name == "do_sample" or name in SAMPLING_ONLY:
-        return "decoding is greedy or beam search, so leave it out or set do_sample to False"
     return "set it to None to decode without it"

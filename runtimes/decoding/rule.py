@@ -49,6 +49,41 @@ class Rescore:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """Sampling: every score divided by the temperature."""
+
+    temperature: float
+
+    def apply(self, scores: Scores) -> Scores:
+        scaled: Scores = scores / np.float32(self.temperature)
+        return scaled
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Sampling: only the best k of each row may come next, and what equals the last of them."""
+
+    k: int
+
+    def apply(self, scores: Scores) -> Scores:
+        return np.where(scores < self.least(scores), np.float32(-np.inf), scores)
+
+    def least(self, scores: Scores) -> Scores:
+        """(R,1) the k-th best score."""
+        place = max(0, scores.shape[1] - self.k)
+        least: Scores = np.partition(scores, place, axis=1)[:, place : place + 1]
+        return least
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Sampling: any other change in which a score counts by its size alone and a score of -inf not at all. After a TopK it can
+    do with the best candidates; without one it needs every score."""
+
+    apply: Callable[[Scores], Scores]
+
+
+@dataclass(frozen=True)
 class Normalize:
     """The scores become log-probabilities again: what the rules before took away is shared out among the rest. Comes last."""
 
@@ -59,13 +94,20 @@ class Normalize:
         return np.where(np.isnan(normal), scores, normal)  # a row in which nothing is allowed stays as it is
 
 
-Effect = Ban | Force | Rescore | Normalize
+Effect = Ban | Force | Rescore | Scale | TopK | Warp | Normalize
 
 
 class Rule(Protocol):
     """`ids` are all decoder ids so far (R,t), start included; None when the rule does nothing at this step."""
 
     def __call__(self, ids: Ids) -> Effect | None: ...
+
+
+@dataclass(frozen=True)
+class ByInput:
+    """A rule that must know which inputs the rows belong to: they come in order, each with the same number of rows."""
+
+    rule: Callable[[Ids, Sequence[int]], Effect | None]
 
 
 @dataclass(frozen=True)
@@ -77,6 +119,16 @@ class Setting:
     vocab_size: int
     eos_token_ids: tuple[int, ...]
     options: Mapping[str, object]  # every option by name, for the few rules that depend on another's
+    encoder_ids: Sequence[Sequence[int]] | None = None  # of each input, where the search was given them
+
+    @property
+    def sampling(self) -> bool:
+        return bool(self.options.get("do_sample"))
+
+    @property
+    def min_tokens_to_keep(self) -> int:
+        """What each filter of sampling leaves, as in transformers: a beam must be able to go on even if every end token is likely."""
+        return 1 if self.options.get("num_beams") == 1 else 1 + max(1, len(self.eos_token_ids))
 
 
 @dataclass(frozen=True)
@@ -88,7 +140,7 @@ class RuleOptions:
 
     ORDER: ClassVar[int]  # rules apply in ascending order, which is transformers' own
 
-    def rule(self, setting: Setting) -> Rule | None:
+    def rule(self, setting: Setting) -> Rule | ByInput | None:
         """The rule these options ask for; None when they ask for nothing."""
         raise NotImplementedError
 

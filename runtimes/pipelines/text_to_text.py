@@ -116,14 +116,15 @@ class TextToText:
             else:
                 yield i, [Hypothesis("", (), 0.0)] * settings.generation.num_return_sequences
         order = list(rows)
-        for batch in batches([len(rows[i]) for i in order], settings.generation.num_beams):
+        width = max(settings.generation.num_beams, settings.generation.num_return_sequences)
+        for batch in batches([len(rows[i]) for i in order], width):
             members = [order[j] for j in batch]
-            found, error = _run(self._search([rows[i] for i in members], settings, scores=scores), len(members))
+            found, failure = _run(self._search([rows[i] for i in members], settings, scores=scores), len(members))
             for i, sequences in zip(members, found, strict=True):
                 if sequences is not None:
                     yield i, [Hypothesis(self._tokenizer.decode(one.tokens), one.tokens, one.score) for one in sequences]
-                elif error is not None:
-                    yield i, error
+                elif failure is not None:
+                    yield i, failure
 
     def _stream(self, ids: list[int], settings: _Settings) -> Iterator[str]:
         if not ids:
@@ -146,7 +147,7 @@ class TextToText:
         model, generation = self._open_model(), settings.generation
         ids, mask = pad(rows, self._tokenizer.pad_token_id)
         start = np.full((len(rows), 1), generation.start_token_id, np.int64)
-        return search(model.step, model.encode(ids, mask), start, generation, vocab_size=model.vocab_size, scores=scores)
+        return search(model.step, model.encode(ids, mask), start, generation, vocab_size=model.vocab_size, scores=scores, encoder_ids=rows)
 
     def _open_model(self) -> EncoderDecoder:
         if self._model is None:
@@ -157,9 +158,14 @@ class TextToText:
         """Raises OptionError before any line is looked at, ZenEdgeError for a closed pipeline."""
         model = self._open_model()
         own = {name: options[name] for name in ("overflow", "source_lang", "target_lang") if name in options}
-        generation = GenerationOptions.from_defaults(self.manifest.generation, **{name: options[name] for name in options.keys() - own.keys()})
+        asked = {name: options[name] for name in options.keys() - own.keys()}
+        language = self._tokenizer.forced_bos_token_id(own["target_lang"]) if own.get("target_lang") is not None else None
+        if language is not None:
+            asked.setdefault("forced_bos_token_id", language)
+        generation = GenerationOptions.from_defaults(self.manifest.generation, **asked)
         check_in_vocabulary("decoder_start_token_id", [generation.start_token_id], model.vocab_size)
         check_in_vocabulary("pad_token_id", [generation.filler_token_id], model.vocab_size)
+        generation.active_rules(1, model.vocab_size)  # raises for lengths and token ids that do not fit the model
         settings = _Settings(generation, **own)
         if settings.overflow not in OVERFLOWS:
             raise OptionError(f"overflow={settings.overflow!r} is not known; there are: {', '.join(OVERFLOWS)}.")

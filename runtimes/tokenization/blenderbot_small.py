@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from zen_edge.errors import BundleError
 from zen_edge.runtimes.tokenization.files import read_vocab, unknown_id
 from zen_edge.runtimes.tokenization.python_backend import PythonTokenizer
 
-_WORDS = re.compile(r"\S+\n?")
+# What Unicode calls white space, as the regex library reads \s; re's own also takes \x1c to \x1f.
+_SPACES = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_WORDS = re.compile(rf"[^{_SPACES}]+\n?")
 
 
 def load(folder: Path, settings: Mapping[str, Any]) -> PythonTokenizer:
@@ -47,7 +50,7 @@ class BlenderbotSmallVocabulary:
             return word
         parts = [*word[:-1], f"{word[-1]}</w>"]
         while len(parts) > 1:
-            best = min(zip(parts, parts[1:], strict=False), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+            best = min(pairwise(parts), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if best not in self._ranks:
                 break
             merged, i = [], 0
@@ -63,7 +66,7 @@ def _subwords(word: str) -> list[str]:
     """A word between spaces as words of its own: punctuation begins one, an apostrophe is one, a line's end is `__newln__`."""
     word = re.sub(r"([.,!?()])", r" \1", word)
     word = re.sub(r"(')", r" \1 ", word)
-    word = re.sub(r"\s{2,}", " ", word)
+    word = re.sub(rf"[{_SPACES}]{{2,}}", " ", word)
     return [part.lower() for part in word.replace("\n", " __newln__").split(" ") if part]
 
 

@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zen_edge.errors import OptionError
 from zen_edge.runtimes.tokenization.python_backend import PythonTokenizer
+from zen_edge.runtimes.tokenization.special_tokens import SpecialTokens
 
 
 def load(folder: Path, settings: Mapping[str, Any]) -> PythonTokenizer:
-    eos_id = int(settings["eos_token_id"])
+    eos_id, special_tokens = int(settings["eos_token_id"]), SpecialTokens.from_settings(settings)
 
     def end_once(ids: Sequence[int], source_lang: str | None) -> list[int]:
-        if source_lang is not None:
-            raise OptionError(f"source_lang={source_lang!r}: this model has no language codes; leave source_lang out.")
-        return [*ids] if ids and ids[-1] == eos_id else [*ids, eos_id]
+        return special_tokens.around(ids if ids and ids[-1] == eos_id else [*ids, eos_id], source_lang)
 
     return PythonTokenizer(ByT5Vocabulary(settings), settings, end_once)
 

@@ -33,9 +33,10 @@ class FastTokenizer:
     def encode(self, text: str, *, source_lang: str | None = None, target_lang: str | None = None) -> list[int]:
         require_unicode(text)
         self.forced_bos_token_id(target_lang)  # raises for a language it does not have
+        if not self._has_languages and source_lang is None:
+            return list(self._tokenizer.encode(text).ids)
         # The template in the file holds one language only, so with languages the prefix and the suffix come from the settings.
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=not self._has_languages).ids
-        return self._special_tokens.around(ids, source_lang) if self._has_languages or source_lang is not None else ids
+        return self._special_tokens.around(self._tokenizer.encode(text, add_special_tokens=False).ids, source_lang)
 
     def decode(self, ids: Sequence[int]) -> str:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 from zen_edge.errors import InputError, OptionError
 from zen_edge.runtimes.tokenization.added_tokens import AddedToken, AddedTokens
 from zen_edge.runtimes.tokenization.files import read_spm, read_vocab, unknown_id
+from zen_edge.runtimes.tokenization.special_tokens import nearest_first
 from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode
 
 
@@ -102,4 +103,4 @@ class MarianTokenizer:
             return self._languages[language]
         if not self._languages:
             raise OptionError(f"target_lang={language!r}: this model has one target language only; leave target_lang out.")
-        raise OptionError(f"target_lang={language!r} is not a language of this model; it has {', '.join(sorted(self._languages))}.")
+        raise OptionError(f"target_lang={language!r} is not a language of this model; it has {', '.join(nearest_first(language, self._languages))}.")

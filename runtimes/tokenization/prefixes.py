@@ -31,7 +31,9 @@ class PrefixedTokenizer:
         pairs = {tuple(pair.split("_to_", 1)): prefix for pair, prefix in self._prefixes.items()}
         fitting = [prefix for (source, target), prefix in pairs.items() if source_lang in (None, source) and target_lang in (None, target)]
         if len(fitting) != 1:
-            asked = ", ".join(f"{name}={value!r}" for name, value in (("source_lang", source_lang), ("target_lang", target_lang)) if value is not None)
+            asked = ", ".join(
+                f"{name}={value!r}" for name, value in (("source_lang", source_lang), ("target_lang", target_lang)) if value is not None
+            )
             problem = "fits several language pairs" if fitting else "is no language pair"
             known = "; ".join(f"source_lang={source!r}, target_lang={target!r}" for source, target in pairs)
             raise OptionError(f"{asked} {problem} of this model; it has {known}.")

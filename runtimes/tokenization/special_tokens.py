@@ -1,6 +1,6 @@
 """The ids before and after a text, and the language codes that are among them (NLLB, mBART, M2M-100, PLBart)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -44,7 +44,7 @@ class SpecialTokens:
         raise OptionError(f"{option}={code!r} is not a language of this model; it has {', '.join(nearest_first(code, self.languages))}.")
 
 
-def nearest_first(code: str, codes: Mapping[str, Any]) -> list[str]:
+def nearest_first(code: str, codes: Iterable[str]) -> list[str]:
     """All codes; first those that begin alike, for `fr` and `french` both mean `fra_Latn`."""
 
     def distance(known: str) -> tuple[bool, float, str]:

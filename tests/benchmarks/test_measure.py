@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 
+from zen_edge.benchmarks.bench import busy
 from zen_edge.benchmarks.contestants import Contestant
 from zen_edge.benchmarks.inputs import batches
 from zen_edge.benchmarks.measure import LEAST_ROUNDS, Setting, measure, turns
@@ -33,7 +34,7 @@ def test_every_line_is_seen_and_every_round_counted(fake: Fake) -> None:
     assert failures == []
     assert [measured.contestant.name for measured in case] == ["fake good", "fake noisy"]
     for measured in case:
-        assert len(measured.seconds) == len(measured.tokens) == 4
+        assert len(measured.seconds) == len(measured.cpu_seconds) == len(measured.tokens) == 4
         assert measured.tokens == [3, 4, 2, 3]  # words of each batch; the third is filled up with the first line
         assert measured.texts == {i: f"{line} (1)" for i, line in enumerate(LINES)}
         assert measured.load_s >= 0 and measured.first_call_s > 0 and measured.peak_memory_mb > 5
@@ -66,3 +67,8 @@ def test_time_bounds_a_case(fake: Fake) -> None:
 def test_rounds_without_a_number_see_every_line() -> None:
     assert [Setting(1, 8).rounds_for(number) for number in (3, 20, 300)] == [20, 20, 300]
     assert Setting(1, 8, rounds=2).rounds_for(300) == 2
+
+
+def test_a_busy_machine_is_told() -> None:
+    assert busy({"load_average_at_start": 0.4, "cores_usable": 2}) == busy({"load_average_at_start": None, "cores_usable": 2}) == []
+    assert "load average 3.9 on 2 cores" in busy({"load_average_at_start": 3.9, "cores_usable": 2})[0]

@@ -16,7 +16,7 @@ LINES = (Line("a", "un petit chat noir"), Line("b", "deux grands chiens blancs")
 
 def measured(name: str, seconds: list[float], texts: dict[int, str], folder: Path) -> Measured:
     contestant = Contestant(f"{name} fp32", engine(name), "fp32", folder, Path(sys.executable))
-    return Measured(contestant, 0.5, {}, 0.25, seconds, [10] * len(seconds), texts, 123.456)
+    return Measured(contestant, 0.5, {}, 0.25, seconds, seconds, [10] * len(seconds), texts, 123.456)
 
 
 def test_percentiles_are_milliseconds() -> None:
@@ -47,7 +47,7 @@ def test_a_row_has_speed_memory_and_quality(tmp_path: Path) -> None:
         "num_beams": 4,
     }
     assert second["latency_ms"]["median"] == 250
-    assert second["tokens_per_second"] == 40
+    assert second["tokens_per_second"] == 40 and second["cpu_ms"] == 250
     assert (second["load_s"], second["first_call_s"], second["peak_memory_mb"], second["disk_mb"]) == (0.5, 0.25, 123.5, 2.0)
     assert second["time_ratio"]["median"] == 2.5
     assert first["quality"] == {"lines": 2, "chrf": 100.0, "agreement_chrf": 100.0, "agreement_with": "torch fp32", "identical": 2}

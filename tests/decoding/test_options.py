@@ -70,13 +70,8 @@ def test_harmless_defaults(defaults):
 @pytest.mark.parametrize(
     "defaults",
     [
-        {"do_sample": True},
         {"num_beam_groups": 2},
         {"diversity_penalty": 0.5},
-        {"encoder_no_repeat_ngram_size": 3},
-        {"encoder_repetition_penalty": 1.2},
-        {"exponential_decay_length_penalty": [5, 1.1]},
-        {"sequence_bias": [[[1], 2.0]]},
         {"stop_strings": ["."]},
         {"penalty_alpha": 0.6},
     ],
@@ -90,10 +85,30 @@ def test_what_cannot_be_honoured(defaults):
     assert GenerationOptions.from_defaults(defaults, **{name: None}) == GenerationOptions()
 
 
-def test_sampling_is_refused_by_name():
-    with pytest.raises(OptionError, match=r"temperature=0\.7 is not supported; decoding is greedy or beam search"):
-        GenerationOptions.from_defaults({}, temperature=0.7)
+SAMPLING = {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "typical_p": 0.5, "epsilon_cutoff": 1e-3, "eta_cutoff": 1e-3}
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+def test_what_only_sampling_looks_at(name):
+    """From a caller who does not sample it is a mistake; a checkpoint may hold anything."""
+    with pytest.raises(OptionError, match=f"{name}=.* is not supported without sampling: set do_sample to True"):
+        GenerationOptions.from_defaults({}, **{name: SAMPLING[name]})
+    assert GenerationOptions.from_defaults({name: SAMPLING[name]}) == GenerationOptions()
+    assert GenerationOptions.from_defaults({name: 1e9}, **{name: None}) == GenerationOptions()
+    sampled = GenerationOptions.from_defaults({name: SAMPLING[name]}, do_sample=True)
+    assert sampled.as_dict()[name] == SAMPLING[name]
+    assert (
+        sampled == GenerationOptions.from_defaults({}, do_sample=True, **{name: SAMPLING[name]}) == GenerationOptions.from_defaults(sampled.as_dict())
+    )
+
+
+def test_sampling_asked_for_by_the_checkpoint():
     assert GenerationOptions.from_defaults({"do_sample": True, "temperature": 0.6}, do_sample=False) == GenerationOptions()
+    with pytest.raises(OptionError, match=r"top_h=0\.4, which is not supported"):
+        GenerationOptions.from_defaults({"do_sample": True, "top_h": 0.4})
+    assert GenerationOptions.from_defaults({"do_sample": True}, num_return_sequences=7).num_return_sequences == 7
+    with pytest.raises(OptionError, match=r"finds no more than that \(sampling with num_beams=1 does\)"):
+        GenerationOptions.from_defaults({"do_sample": True}, num_return_sequences=7, num_beams=2)
 
 
 def test_an_unknown_name_gets_the_nearest():
@@ -132,6 +147,26 @@ def test_an_unknown_name_gets_the_nearest():
         ({"forced_bos_token_id": "de"}, "forced_bos_token_id must be"),
         ({"forced_eos_token_id": True}, "forced_eos_token_id must be"),
         ({"pad_token_id": -1}, "pad_token_id must be"),
+        ({"do_sample": 1}, "do_sample must be true or false"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"do_sample": True, "temperature": 0}, "temperature must be above 0, not 0; .* do_sample to False"),
+        ({"do_sample": True, "temperature": "hot"}, "temperature must be a number"),
+        ({"do_sample": True, "top_k": -1}, "top_k must be a whole number"),
+        ({"do_sample": True, "top_p": 1.5}, r"top_p must be between 0 and 1, not 1\.5"),
+        ({"do_sample": True, "min_p": -0.1}, "min_p must be between 0 and 1"),
+        ({"do_sample": True, "typical_p": 0}, "typical_p must be above 0 and at most 1"),
+        ({"do_sample": True, "epsilon_cutoff": 1}, "epsilon_cutoff must be at least 0 and below 1"),
+        ({"do_sample": True, "eta_cutoff": -1}, "eta_cutoff must be at least 0 and below 1"),
+        ({"encoder_no_repeat_ngram_size": -1}, "encoder_no_repeat_ngram_size must be"),
+        ({"encoder_repetition_penalty": 0}, "encoder_repetition_penalty must be above 0"),
+        ({"sequence_bias": []}, "sequence_bias must be a list of pairs"),
+        ({"sequence_bias": [[1, 2.0, 3]]}, "sequence_bias must be a list of pairs"),
+        ({"sequence_bias": [[[], 2.0]]}, "sequence_bias holds an empty sequence"),
+        ({"sequence_bias": {("a",): 2.0}}, "each sequence in sequence_bias must be"),
+        ({"sequence_bias": [[[1], "2"]]}, "each bias in sequence_bias must be a number"),
+        ({"exponential_decay_length_penalty": 1.1}, "must be a pair"),
+        ({"exponential_decay_length_penalty": [1.5, 1.1]}, "the number of tokens in exponential_decay_length_penalty must be a whole number"),
+        ({"exponential_decay_length_penalty": [1, "2"]}, "the factor in exponential_decay_length_penalty must be a number"),
     ],
 )
 def test_wrong_values(overrides, message):

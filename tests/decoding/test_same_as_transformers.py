@@ -43,7 +43,20 @@ GREEDY = {
     },
     "renormalized after a penalty": lambda t: {"renormalize_logits": True, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2},
     "renormalized after forced": lambda t: {"renormalize_logits": True, "forced_bos_token_id": 7, "forced_eos_token_id": t.ends[0]},
+    "sequence_bias": lambda t: {
+        "sequence_bias": [[[t.common[0]], -1.5], [[t.common[1]], 2.0], [[t.common[1], t.common[2]], 3.0], [t.ends[:1], -0.5]]
+    },
+    "encoder_no_repeat_ngram 1": lambda t: {"encoder_no_repeat_ngram_size": 1},
+    "encoder_no_repeat_ngram 2": lambda t: {"encoder_no_repeat_ngram_size": 2, "min_length": 4},
+    "encoder_repetition_penalty": lambda t: {"encoder_repetition_penalty": 1.5},
+    "encoder_repetition_penalty below 1": lambda t: {"encoder_repetition_penalty": 0.7, "encoder_no_repeat_ngram_size": 3},
+    "exponential_decay": lambda t: {"exponential_decay_length_penalty": (3, 1.2)},
+    "exponential_decay after forced": lambda t: {"exponential_decay_length_penalty": (1, 1.3), "forced_eos_token_id": t.ends[0], "min_length": 7},
     "everything": lambda t: {
+        "sequence_bias": [[t.common[5:6], 1.5], [t.common[5:7], 2.5]],
+        "encoder_repetition_penalty": 1.1,
+        "encoder_no_repeat_ngram_size": 3,
+        "exponential_decay_length_penalty": (6, 1.1),
         "repetition_penalty": 1.2,
         "no_repeat_ngram_size": 2,
         "bad_words_ids": [[t.common[0]], t.common[1:3]],
@@ -118,7 +131,8 @@ def of_zen_edge(model, batch, options, prefix=None):
                 return end.value
             yield states[-1]
 
-    found = run(noted(search(step, step.begin(*batch), start, chosen, vocab_size=60)))
+    # With its padding, as `generate` is given it.
+    found = run(noted(search(step, step.begin(*batch), start, chosen, vocab_size=60, encoder_ids=batch[0].numpy())))
     return [[(list(one.tokens), one.score) for one in of_input] for of_input in found], states, step
 
 
@@ -181,3 +195,43 @@ def test_bans_never_read_every_score(model, batch, tokens, options):
     run(search(step, step.begin(*batch), start, chosen, vocab_size=60, scores=False))
     assert not any(read for *_, read in step.calls)
     assert [rows for rows, *_ in step.calls[:2]] == [len(batch[0]), len(batch[0]) * chosen.num_beams]
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "no_repeat_ngram 3", "repetition_penalty", "bad words", "forced both, bad words", "renormalized", "everything"]
+)
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_the_log_probability_of_each_token(model, batch, tokens, name, num_beams):
+    options = {"max_new_tokens": 10, "eos_token_id": tokens.ends[0], "pad_token_id": PAD, "num_beams": num_beams, **GREEDY[name](tokens)}
+    input_ids, mask = batch
+    out = model.generate(
+        input_ids=input_ids, attention_mask=mask, num_return_sequences=num_beams, return_dict_in_generate=True, output_scores=True, **options
+    )
+    expected = model.compute_transition_scores(out.sequences, out.scores, out.get("beam_indices"), normalize_logits=True)
+    step = TorchStep(model, [])
+    chosen = GenerationOptions.from_defaults(model.generation_config.to_dict(), num_return_sequences=num_beams, **options)
+    start = np.full((len(input_ids), 1), chosen.start_token_id, np.int64)
+    found = run(search(step, step.begin(*batch), start, chosen, vocab_size=60, scores=False, encoder_ids=input_ids.numpy(), token_log_probs=True))
+    rows = [one for of_input in found for one in of_input]
+    for one, theirs in zip(rows, expected.tolist(), strict=True):
+        np.testing.assert_allclose(one.log_probs, theirs[: len(one.tokens)], atol=2e-5)
+        if num_beams == 1:
+            assert one.score == pytest.approx(np.mean(one.log_probs))
+    assert any(len(one.tokens) > 3 for one in rows)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_return_sequences": 2}, {"num_beams": 3, "num_return_sequences": 2}])
+def test_sampling_among_one_token_is_greedy(model, batch, tokens, options):
+    """With top_k=1 nothing is left to chance, nor among the few continuations that a beam of such tokens has."""
+    options = {"max_new_tokens": 14, "eos_token_id": tokens.ends[0], "pad_token_id": PAD, "no_repeat_ngram_size": 2, **options}
+    if options.get("num_beams", 1) == 1:
+        reference = of_transformers(model, batch, {name: value for name, value in options.items() if name != "num_return_sequences"})
+        ours, states, _ = of_zen_edge(model, batch, {**options, "do_sample": True, "top_k": 1})
+        assert [[row for row, _ in of_input] for of_input in ours] == [
+            [row for row, _ in of_input] * options.get("num_return_sequences", 1) for of_input in reference
+        ]
+        assert states[-1].settled() == [of_input[0][0] for of_input in reference]
+        assert {score for of_input in ours for _, score in of_input} == {0.0}
+    else:
+        ours, _, _ = of_zen_edge(model, batch, {**options, "do_sample": True, "top_k": 1, "seed": 0})
+        assert all(len(of_input) == 2 for of_input in ours)

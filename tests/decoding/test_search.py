@@ -1,5 +1,9 @@
 """The searches over hand-made scores: what they ask of the step, when they stop, and what they do where scores fail them."""
 
+import gc
+import threading
+import weakref
+
 import numpy as np
 import pytest
 from fake_step import FakeStep, begin
@@ -176,6 +180,15 @@ def test_infinite_scores_are_named(value, options):
         run(search_with(lambda *_: np.full(VOCAB_SIZE, value), **options)[0])
 
 
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_k": 0}, {"num_beams": 2}])
+def test_sampling_names_them_too(options):
+    chosen = GenerationOptions.from_defaults({}, do_sample=True, **options)
+    for value in (np.nan, np.inf, -np.inf):
+        step = FakeStep(lambda *_, value=value: np.full(VOCAB_SIZE, value))
+        with pytest.raises(ZenEdgeError, match="infinite"):
+            run(search(step, begin(1), np.full((1, 1), START), chosen, vocab_size=VOCAB_SIZE))
+
+
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_some_scores_may_be_minus_infinity(num_beams):
     def scores(_, ids):
@@ -206,10 +219,53 @@ def test_closing_stops_the_search():
         next(found)
 
 
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"do_sample": True, "num_return_sequences": 2}])
+@pytest.mark.parametrize("how", ["closed", "dropped", "an error in the caller"])
+def test_a_closed_search_leaves_nothing_running(options, how):
+    """No thread, no further step, and the model's cache is let go of at once, without the garbage collector."""
+
+    class Cache:
+        def __init__(self, held):
+            self.held = held
+
+    fake, alive = FakeStep(table(5)), weakref.WeakSet()
+
+    def step(ids, cache, **asked):
+        scores, held = fake(ids, cache.held, **asked)
+        alive.add(new := Cache(held))
+        return scores, new
+
+    def one_step_of(found):
+        for _ in found:
+            raise KeyboardInterrupt
+
+    threads = threading.active_count()
+    start = np.full((2, 1), START, np.int64)
+    found = search(step, Cache(begin(2)), start, GenerationOptions(max_new_tokens=50, **options), vocab_size=VOCAB_SIZE)
+    gc.disable()
+    try:
+        if how == "an error in the caller":
+            with pytest.raises(KeyboardInterrupt):
+                one_step_of(found)
+        else:
+            next(found)
+        assert len(alive) == 1
+        if how == "closed":
+            found.close()
+            assert found.gi_frame is None
+        else:
+            del found
+        assert not alive
+    finally:
+        gc.enable()
+    assert len(fake.calls) == 1
+    assert threading.active_count() == threads
+
+
 def test_states_are_values():
     """A state says the same however late it is asked."""
-    for num_beams in (1, 2):
-        found, _ = search_with(ending_after([3, 7, 2, 5]), inputs=4, num_beams=num_beams)
+    for options in ({}, {"num_beams": 2}, {"do_sample": True}):
+        found, _ = search_with(ending_after([3, 7, 2, 5]), inputs=4, **options)
         early, states = [], []
         for state in found:
             early.append(state.settled())
@@ -228,6 +284,9 @@ def test_no_inputs():
         ({"max_length": 1, "max_new_tokens": None}, "max_length is 1, but the decoder starts with 1 ids"),
         ({"bad_words_ids": [[1, 10]]}, r"bad_words_ids names \[10\], but the model's token ids go from 0 to 9"),
         ({"forced_bos_token_id": 10}, "forced_bos_token_id names"),
+        ({"sequence_bias": [[[1, 10], 2.0]]}, r"sequence_bias names \[10\]"),
+        ({"encoder_no_repeat_ngram_size": 2}, "encoder_no_repeat_ngram_size needs an input made of token ids"),
+        ({"exponential_decay_length_penalty": [1, 1.2], "eos_token_id": None}, "needs an end token"),
         ({"forced_eos_token_id": [0, 11]}, "forced_eos_token_id names"),
         ({"forced_bos_token_id": 4, "suppress_tokens": [4]}, "forced_bos_token_id forces .* suppress_tokens bans"),
     ],

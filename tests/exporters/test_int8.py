@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from zen_edge.exporters.quantization import int8, quantize
-from zen_edge.runtimes.session import SETTINGS
+from zen_edge.runtimes import session
 
 RANDOM = np.random.default_rng(1)
 HEADER = '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]>'
@@ -32,7 +32,7 @@ def quantized(proto: onnx.ModelProto) -> tuple[int, ir.Model, list[str]]:
 def run(proto: onnx.ModelProto, **feeds: np.ndarray) -> list[np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    for name, value in SETTINGS.items():
+    for name, value in session.settings().items():
         options.add_session_config_entry(name, value)
     return onnxruntime.InferenceSession(proto.SerializeToString(), options).run(None, feeds)
 
@@ -215,8 +215,20 @@ def test_which_sums_of_two_products_saturate():
     assert saturating_product(one, np.full((2, 1), 127, np.int8))[0, 0] == 255 * 127
 
 
-def test_the_runtime_asks_for_sums_that_do_not_saturate():
-    assert SETTINGS["session.x64quantprecision"] == "1"
+@pytest.mark.parametrize(
+    ("flags", "exact"),
+    [
+        ({"avx", "avx2"}, True),
+        ({"avx2", "avx512f"}, True),
+        ({"avx2", "avx_vnni"}, False),
+        ({"avx512_vnni"}, False),
+        ({"asimd"}, False),
+        (set(), False),
+    ],
+)
+def test_the_runtime_asks_for_sums_that_do_not_saturate_where_they_would(flags, exact, monkeypatch):
+    monkeypatch.setattr(session, "cpu_flags", lambda: ("", frozenset(flags)))
+    assert ("session.x64quantprecision" in session.settings()) is exact
 
 
 def test_a_product_that_would_saturate_is_exact():

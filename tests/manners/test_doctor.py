@@ -73,7 +73,7 @@ def test_inside_a_cgroup_of_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_cpu_features(text: str, expected: str, exact_int8: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.Path, "read_text", lambda self, **_: text if str(self) == "/proc/cpuinfo" else "")
+    monkeypatch.setattr(Path, "read_text", lambda self, **_: text if str(self) == "/proc/cpuinfo" else "")
     found = {finding.name: finding for finding in doctor._cpu()}
     assert expected in found["CPU"].value
     assert ("int8" not in found) is exact_int8

@@ -16,8 +16,8 @@ def test_pieces_add_up(pipeline, lines, num_beams):
 
 def test_pieces_come_while_the_rest_is_still_to_do(pipeline, lines, monkeypatch):
     steps = []
-    step = pipeline._model.step  # noqa: SLF001
-    monkeypatch.setattr(pipeline._model, "step", lambda *given, **options: steps.append(1) or step(*given, **options))  # noqa: SLF001
+    step = pipeline._model.step
+    monkeypatch.setattr(pipeline._model, "step", lambda *given, **options: steps.append(1) or step(*given, **options))
     line = max(lines, key=len)
     pieces = pipeline.stream(line, num_beams=1)
     assert not steps  # nothing runs before it is asked for

@@ -108,7 +108,7 @@ def test_target_language_is_a_prefix(multilingual_case):
 
 
 def test_an_unknown_target_language_names_the_known_ones(multilingual_case):
-    with pytest.raises(OptionError, match="target_lang='fr' is not a language of this model; it has deu, fra, zh_Hans"):
+    with pytest.raises(OptionError, match="target_lang='fr' is not a language of this model; it has fra, deu, zh_Hans"):
         multilingual_case.tokenizer.encode("Hello", target_lang="fr")
 
 

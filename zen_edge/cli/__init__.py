@@ -18,7 +18,7 @@ from zen_edge.errors import ZenEdgeError
 class Commands(TyperGroup):
     """Turns what a command raises into one line on stderr and an exit status, for `main` and for a CliRunner alike."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except ZenEdgeError as error:

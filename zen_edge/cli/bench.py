@@ -11,7 +11,7 @@ import typer
 from zen_edge.cli import app
 from zen_edge.cli.progress import steps
 
-WIDTH = 130  # of tables that go to a file or a pipe
+WIDTH = 140  # of tables that go to a file or a pipe
 
 
 @app.command()
@@ -35,7 +35,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Measure bundles beside other engines: latency, memory, size and quality, interleaved, each in its own process."""
-    from zen_edge.benchmarks.bench import Shape, most_new_tokens
+    from zen_edge.benchmarks.bench import Shape, busy, most_new_tokens
     from zen_edge.benchmarks.bench import bench as run
     from zen_edge.benchmarks.measure import Setting
     from zen_edge.benchmarks.report import check_folder, write_report
@@ -70,6 +70,8 @@ def bench(
 
         console = Console()
         print_report(found, console if console.is_terminal else Console(width=WIDTH))
+        for note in busy(found["machine"]):
+            typer.echo(f"zen-edge: {note}", err=True)
     if found["failures"]:
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zen_edge.cli import app
+from zen_edge.cli.console import console
 from zen_edge.cli.progress import steps
 
 
@@ -18,7 +19,6 @@ def demo(
     out: Annotated[Path | None, typer.Argument(help="Keep the bundles in this folder; it must not exist yet.")] = None,
 ) -> None:
     """Export the model that ships with zen-edge, check it, time it against PyTorch and translate a few sentences."""
-    from rich.console import Console
     from rich.table import Table
 
     from zen_edge.demo import BEAMS
@@ -29,22 +29,22 @@ def demo(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) if out is None else stack.enter_context(new_folder(out, force=False))
         tell = stack.enter_context(steps())
         shown = show(folder, tell)
-    console = Console()
+    screen = console()
     tokens = shown.parity.tokens
-    console.print(f"fp32: {tokens.identical} of {tokens.total} outputs have the same tokens as PyTorch, {tokens.ties} part at a tie")
+    screen.print(f"fp32: {tokens.identical} of {tokens.total} outputs have the same tokens as PyTorch, {tokens.ties} part at a tie")
     for precision, report in (("fp32", shown.parity), ("int8", shown.int8_parity)):
         scores = "".join(f", {name} {score.bundle:.1f} (PyTorch {score.reference:.1f})" for name, score in report.text.items())
-        console.print(f"{precision}: parity {'holds' if report.passed else 'does NOT hold'}{scores}")
+        screen.print(f"{precision}: parity {'holds' if report.passed else 'does NOT hold'}{scores}")
     table = Table(
         "engine", "MB on disk", "ms per line", "speed", title=f"one line at a time, beam {BEAMS}, median, interleaved", title_justify="left"
     )
     slowest = shown.milliseconds["PyTorch fp32"]
     for name, taken in shown.milliseconds.items():
         table.add_row(name, f"{shown.megabytes[name]:.1f}", f"{taken:.1f}", f"{slowest / taken:.1f}x")
-    console.print(table)
+    screen.print(table)
     for source, translated in shown.translations:
-        console.print(f"{source}\n    {translated}", highlight=False, markup=False)
+        screen.print(f"{source}\n    {translated}", highlight=False, markup=False)
     if out is not None:
-        console.print(f'Bundles: {out}/fp32 and {out}/int8. Try: zen-edge run {out}/int8 "tool to edit images"', highlight=False)
+        screen.print(f'Bundles: {out}/fp32 and {out}/int8. Try: zen-edge run {out}/int8 "tool to edit images"', highlight=False)
     if not (shown.parity.passed and shown.int8_parity.passed):
         raise typer.Exit(3)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zen_edge.cli import app
+from zen_edge.cli.console import console
 
 
 @app.command()
@@ -24,6 +25,4 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
-        from rich.console import Console
-
-        print_inspection(found, Console())
+        print_inspection(found, console())

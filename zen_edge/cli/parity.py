@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zen_edge.cli import app
+from zen_edge.cli.console import console
 from zen_edge.cli.progress import steps
 
 
@@ -36,8 +37,6 @@ def parity(
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
     else:
-        from rich.console import Console
-
-        print_report(found, Console())
+        print_report(found, console())
     if not found.passed:
         raise typer.Exit(3)

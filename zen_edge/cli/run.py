@@ -26,7 +26,7 @@ WINDOW = 1024  # lines read ahead: enough to sort by length, few enough to answe
 @app.command()
 def run(
     bundle: Annotated[Path, typer.Argument(help="A folder that `zen-edge export` wrote.")],
-    inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT]...", help="Texts; without any, one per line on stdin.")] = None,
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", help="Texts; without any, one per line on stdin.")] = None,
     file: Annotated[list[Path] | None, typer.Option(help="A whole file as one input; may be given again.")] = None,
     num_beams: Annotated[int | None, typer.Option(help="Beams; 1 is greedy.")] = None,
     num_return_sequences: Annotated[int | None, typer.Option(help="Results for each input, best first.")] = None,
@@ -114,7 +114,7 @@ def _texts(inputs: Iterable[str] | None, files: Iterable[Path] | None) -> Iterat
         return chain(inputs or (), map(_read, files or ()))
     if sys.stdin is None or sys.stdin.isatty():
         raise typer.BadParameter("give texts as arguments, --file PATH, or lines on stdin.")
-    return (_decoded(line.rstrip(b"\r\n"), f"line {number}") for number, line in enumerate(sys.stdin.buffer, 1))
+    return (_decoded(line.rstrip(b"\r\n"), "the line") for line in sys.stdin.buffer)
 
 
 def _read(path: Path) -> str | ZenEdgeError:

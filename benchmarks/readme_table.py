@@ -1,0 +1,87 @@
+"""Writes the tables of saved results into README.md, between the marks. Running it again changes nothing.
+
+python -m zen_edge.benchmarks.readme_table [README.md]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zen_edge.benchmarks.run import RESULTS
+from zen_edge.benchmarks.terminal import cases, failed_where, number
+from zen_edge.errors import ZenEdgeError
+from zen_edge.files import write_whole
+
+BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
+TOLD = ("onnxruntime", "torch", "transformers", "ctranslate2", "optimum-onnx (optimum)")
+
+
+def updated(readme: str, results: Sequence[dict[str, Any]]) -> str:
+    """README's text with the tables of these results. ZenEdgeError where the marks are missing."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ZenEdgeError(f"README.md lacks the marks {BEGIN} and {END}: put them where the tables belong.")
+    return before + "\n\n".join([BEGIN, *map(tables, results), END]) + after
+
+
+def tables(result: dict[str, Any]) -> str:
+    """One table: an engine each row, a case each column, then what it costs."""
+    about = result["machine"]
+    grouped = cases(result)
+    names = list(dict.fromkeys(row["name"] for row in result["cases"]))
+    heads = ["engine", *(f"batch {size}, {'greedy' if beams == 1 else f'beam {beams}'}" for (size, beams), _ in grouped)]
+    heads += ["peak memory", "on disk", "load + first call", "chrF", "agreement"]
+    rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+    for name in names:
+        found = [next((row for row in of_case if row["name"] == name), None) for _, of_case in grouped]
+        first = next(row for row in found if row)
+        costs = [f"{number(first[key])} MB" for key in ("peak_memory_mb", "disk_mb")] + [f"{number(first['load_s'] + first['first_call_s'])} s"]
+        rows.append([name, *(_cell(row, result["setting"]["baseline"]) for row in found), *costs, *_scores(first, result)])
+    versions = ", ".join(f"{name.partition(' ')[0]} {result['versions'][name]}" for name in TOLD if name in result["versions"])
+    left_out = "".join(f" {failed_where(failure)} could not take part." for failure in result["failures"])
+    return "\n".join(
+        [
+            f"**{result['title']}.** {about['cpu']}, {about['threads']} threads; {versions}. Milliseconds per call, median of interleaved rounds; "
+            f"behind it how many times {result['setting']['baseline']}'s time that is, round by round. Tokenization is timed; starting Python is not. "
+            f"Memory, load, chrF and agreement (chrF against PyTorch's texts) are of the first column.{left_out}",
+            "",
+            *("| " + " | ".join(row) + " |" for row in rows),
+        ]
+    )
+
+
+def _cell(row: dict[str, Any] | None, baseline: str) -> str:
+    if row is None:
+        return "failed"
+    told = "" if row["name"] == baseline or "time_ratio" not in row else f" ({row['time_ratio']['median']:.2f}x)"
+    return f"{number(row['latency_ms']['median'])}{told}"
+
+
+def _scores(row: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    if result["setting"]["exactly"]:
+        return ["-", "-"]  # forced lengths say nothing about texts
+    return [f"{row['quality'][key]:.1f}" if key in row["quality"] else "-" for key in ("chrf", "agreement_chrf")]
+
+
+def saved(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
+
+
+def main() -> None:
+    readme = Path(sys.argv[1] if len(sys.argv) > 1 else "README.md")
+    try:
+        results = saved()
+        if not results:
+            raise ZenEdgeError("there are no saved results: python -m zen_edge.benchmarks.run CASE makes them.")
+        write_whole(readme, updated(readme.read_text(encoding="utf-8"), results))
+    except ZenEdgeError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

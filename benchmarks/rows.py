@@ -1,0 +1,86 @@
+"""From times and texts to the rows of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from zen_edge.benchmarks.contestants import Failure
+from zen_edge.benchmarks.measure import Measured
+from zen_edge.errors import MissingDependencyError
+from zen_edge.inputs import Line
+
+
+def case_rows(
+    case: Sequence[Measured], batch_size: int, num_beams: int, lines: Sequence[Line], baseline: str, reference: str
+) -> list[dict[str, Any]]:
+    """One row for each contestant of a case. baseline: whose speed the others are told against. reference: whose texts."""
+    named = {measured.contestant.name: measured for measured in case}
+    against = named.get(baseline)
+    rows = []
+    for name, measured in named.items():
+        row = {
+            "engine": measured.contestant.engine.name,
+            "precision": measured.contestant.precision,
+            "batch_size": batch_size,
+            "num_beams": num_beams,
+            "latency_ms": latencies(measured.seconds),
+            "tokens_per_second": _digits(sum(measured.tokens) / sum(measured.seconds)),
+            "load_s": _digits(measured.load_s),
+            "first_call_s": _digits(measured.first_call_s),
+            "peak_memory_mb": _digits(measured.peak_memory_mb),
+            "disk_mb": _digits(measured.contestant.disk_mb),
+            "quality": quality(measured, named.get(reference), lines),
+            "name": name,
+            "folder": str(measured.contestant.folder),
+            "cpu_ms": _digits(1e3 * float(np.median(measured.cpu_seconds))),
+            "rounds": len(measured.seconds),
+            "rounds_ms": [_digits(1e3 * seconds) for seconds in measured.seconds],
+        }
+        rows.append(row | ({"time_ratio": time_ratio(measured.seconds, against.seconds)} if against else {}))
+    return rows
+
+
+def failure_row(failure: Failure) -> dict[str, Any]:
+    return asdict(failure)
+
+
+def latencies(seconds: Sequence[float]) -> dict[str, float]:
+    """Milliseconds of a call; percentiles between two calls are interpolated."""
+    found = np.percentile(1e3 * np.asarray(seconds), [50, 95, 99]).tolist()
+    return {name: _digits(value) for name, value in zip(("median", "p95", "p99"), found, strict=True)}
+
+
+def time_ratio(seconds: Sequence[float], baseline: Sequence[float]) -> dict[str, Any]:
+    """How many times the baseline's time a call takes: above 1 the baseline is faster. Each round gives one ratio, over the same lines at nearly the
+    same moment, so that a noisy machine slows both; the median of them and the quartiles."""
+    low, median, high = np.percentile(np.asarray(seconds) / np.asarray(baseline), [25, 50, 75]).tolist()
+    return {"median": _digits(median), "quartiles": [_digits(low), _digits(high)]}
+
+
+def quality(measured: Measured, reference: Measured | None, lines: Sequence[Line]) -> dict[str, Any]:
+    """chrF against the targets, where every line has one, and chrF against the texts of the reference engine."""
+    try:
+        from sacrebleu import corpus_chrf
+    except ImportError:
+        raise MissingDependencyError('scoring text needs sacrebleu: pip install "zen-edge[bench]".') from None
+    seen = sorted(measured.texts)
+    texts = [measured.texts[line] for line in seen]
+    found: dict[str, Any] = {"lines": len(seen)}
+    targets = [target for line in seen if (target := lines[line].target) is not None]
+    if len(targets) == len(seen):
+        found["chrf"] = round(corpus_chrf(texts, [targets]).score, 2)
+    if reference is not None and reference.texts.keys() >= measured.texts.keys():
+        others = [reference.texts[line] for line in seen]
+        found["agreement_chrf"] = round(corpus_chrf(texts, [others]).score, 2)
+        found["agreement_with"] = reference.contestant.name
+        found["identical"] = sum(map(str.__eq__, texts, others))
+    return found
+
+
+def _digits(value: float) -> float:
+    """Four significant digits: more would claim what no clock here knows."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,122 @@
+"""Runs a saved case and keeps its result, from which README's tables are written.
+
+python -m zen_edge.benchmarks.run CASE [--bundle BUNDLE ...] [--results DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zen_edge
+from zen_edge.benchmarks.bench import Shape, bench, most_new_tokens
+from zen_edge.benchmarks.cache import cache_folder, fingerprint, made_once
+from zen_edge.benchmarks.make_checkpoint import SHAPES, write
+from zen_edge.benchmarks.measure import Setting
+from zen_edge.checked import dump
+from zen_edge.demo import shipped_model
+from zen_edge.errors import ZenEdgeError
+from zen_edge.files import write_whole
+from zen_edge.inputs import BUILT_IN, read_lines
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+@dataclass(frozen=True)
+class Case:
+    """checkpoint: "demo", or a shape of make_checkpoint. shapes: (batch size, beams). inputs: relative to the project's folder; None: built in."""
+
+    name: str
+    title: str
+    checkpoint: str
+    precisions: tuple[str, ...]
+    against: tuple[str, ...]
+    shapes: tuple[tuple[int, int], ...]
+    threads: int
+    seconds: float = 60
+    rounds: int | None = None
+    source_tokens: int | None = None
+    new_tokens: int | None = None
+    inputs: str | None = None
+    limit: int | None = None
+
+
+def known() -> list[str]:
+    return sorted(file.stem for file in (HERE / "cases").glob("*.json"))
+
+
+def read_case(name: str) -> Case:
+    """ZenEdgeError for a name that has no file."""
+    if name not in known():
+        raise ZenEdgeError(f"there is no case {name!r}; there are: {', '.join(known())}. (A new one is a file benchmarks/cases/{name}.json.)")
+    return Case(name, **json.loads((HERE / "cases" / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def run(case: Case, bundles: Sequence[Path], tell: Callable[[str], None]) -> dict[str, Any]:
+    """bundles: instead of exporting the checkpoint in the case's precisions."""
+    model = _checkpoint(case.checkpoint, tell)
+    lines = BUILT_IN[: case.limit] if case.inputs is None else read_lines(HERE.parent / case.inputs, case.limit)
+    with tempfile.TemporaryDirectory() as folder:
+        measured = list(bundles) or [_exported(model, Path(folder) / precision, precision, tell) for precision in case.precisions]
+        setting = Setting(
+            case.threads,
+            case.new_tokens or most_new_tokens(measured[0]),
+            exactly=case.new_tokens is not None,
+            rounds=case.rounds,
+            seconds=case.seconds,
+        )
+        shapes = [Shape(*shape) for shape in case.shapes]
+        report = bench(measured, case.against, str(model), shapes, lines, setting, source_tokens=case.source_tokens, tell=tell)
+    for row in report["cases"]:
+        del row["folder"]  # of this machine
+    return {"case": case.name, "title": case.title, **report}
+
+
+def _checkpoint(name: str, tell: Callable[[str], None]) -> Path:
+    if name == "demo":
+        return shipped_model()
+    if name not in SHAPES:
+        raise ZenEdgeError(f"there is no checkpoint {name!r}; there are: demo, {', '.join(SHAPES)}.")
+    key = fingerprint(Path(sys.modules[write.__module__].__file__ or "").read_text(encoding="utf-8"))
+
+    def make(out: Path) -> None:
+        tell(f"make the checkpoint {name} (once)")
+        write(out, name)
+
+    return made_once(cache_folder() / "checkpoints" / f"{name}-{key}", make)
+
+
+def _exported(model: Path, out: Path, precision: str, tell: Callable[[str], None]) -> Path:
+    return zen_edge.export(model, out, precision=precision, tell=lambda step: tell(f"{precision}: {step}")).path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run a saved benchmark case.")
+    parser.add_argument("case", choices=known())
+    parser.add_argument("--bundle", type=Path, action="append", default=[], help="measure this bundle; may be given again")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to save into")
+    given = parser.parse_args()
+    from rich.console import Console
+
+    from zen_edge.benchmarks.terminal import print_report
+    from zen_edge.cli.progress import steps
+
+    try:
+        with steps() as tell:
+            report = run(read_case(given.case), given.bundle, tell)
+        given.results.mkdir(parents=True, exist_ok=True)
+        write_whole(given.results / f"{given.case}.json", dump(report) + "\n")
+    except ZenEdgeError as error:
+        sys.exit(f"{given.case}: {error}")
+    print_report(report, Console(width=140))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A report on the terminal: one table for each case, wins and losses alike."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from zen_edge.checked import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+def print_report(report: dict[str, Any], console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    about = report["machine"]
+    console.print(f"{about['cpu']}, {about['threads']} threads", highlight=False, markup=False)
+    for (batch_size, num_beams), rows in cases(report):
+        table = Table(title=f"batch {batch_size}, beam {num_beams}, {rows[0]['rounds']} rounds", title_justify="left")
+        for column in COLUMNS:
+            table.add_column(column, justify="left" if column == "engine" else "right", no_wrap=column == "engine")
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in cells(row)), _coloured(row))
+        console.print(table)
+    for failure in report["failures"]:
+        console.print(Text(f"{failed_where(failure)}: {failure['error']}", "red"))
+
+
+COLUMNS = ("engine", "median ms", "p95", "p99", "tokens/s", "load s", "first call s", "peak MB", "disk MB", "chrF", "agreement", "time ratio")
+
+
+def cases(report: dict[str, Any]) -> list[tuple[tuple[int, int], list[dict[str, Any]]]]:
+    """Rows by (batch size, beams), in the order in which they were measured."""
+    return [(key, list(rows)) for key, rows in groupby(report["cases"], lambda row: (row["batch_size"], row["num_beams"]))]
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """All columns but the last."""
+    numbers = (*row["latency_ms"].values(), *(row[key] for key in ("tokens_per_second", "load_s", "first_call_s", "peak_memory_mb", "disk_mb")))
+    scores = (f"{row['quality'][key]:.1f}" if key in row["quality"] else "-" for key in ("chrf", "agreement_chrf"))
+    return [row["name"], *(number(value) for value in numbers), *scores]
+
+
+def ratio(row: dict[str, Any]) -> str:
+    return f"{row['time_ratio']['median']:.2f}" if "time_ratio" in row else "-"
+
+
+def number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def failed_where(failure: dict[str, Any]) -> str:
+    case = f", batch {failure['batch_size']}, beam {failure['num_beams']}" if failure["batch_size"] else ""
+    return f"{failure['engine']} {failure['precision']}{case}"
+
+
+def _coloured(row: dict[str, Any]) -> Text:
+    from rich.text import Text
+
+    median = row.get("time_ratio", {}).get("median", 1)
+    return Text(ratio(row), "green" if median > 1 else "red" if median < 1 else "")

@@ -1,0 +1,95 @@
+"""zen-edge export: what it refuses, and that nothing half-written stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def copy_of(demo_checkpoint: Path, folder: Path) -> Path:
+    shutil.copytree(demo_checkpoint, folder)
+    return folder
+
+
+def test_export_and_run(zen, demo_checkpoint, tmp_path: Path):
+    out = tmp_path / "out"
+    done = zen("export", demo_checkpoint, out, "--precision", "int8", "--no-verify")
+    assert (done.exit_code, done.stdout) == (0, "")
+    steps = [line.rsplit("  ", 1)[0] for line in done.stderr.splitlines()]
+    assert steps[:6] == ["load the checkpoint", "trace the encoder", "trace the decoder", "fuse", "quantize to int8", "write the graphs"]
+    assert "verify" not in done.stderr
+    assert steps[-1].startswith(f"{out}: translation, int8")
+    manifest = json.loads((out / "zen-edge.json").read_text())
+    assert manifest["parity"] is None
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert zen("run", out, "simple game").stdout == "jeu simple\n"
+
+    before = (out / "zen-edge.json").read_bytes()
+    refused = zen("export", demo_checkpoint, out)
+    assert refused.exit_code == 1
+    assert refused.stderr == f"zen-edge: '{out}' exists already: choose another OUT, or replace it with --force\n"
+    assert (out / "zen-edge.json").read_bytes() == before
+
+
+def test_force_replaces_bundles_only(zen, demo_checkpoint, tmp_path: Path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = zen("export", demo_checkpoint, tmp_path, "--force")
+    assert done.exit_code == 1
+    assert "--force replaces bundles only" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--precision", "fp7"], "precision 'fp7' is not exported; there are: fp32, int8."),
+        (["--precision", ""], "precision '' is not exported"),
+        (["--task", "frob"], "task 'frob' is not known"),
+        (["--device", "tpu"], "device 'tpu' is not exported"),
+    ],
+    ids=str,
+)
+def test_wrong_options(zen, demo_checkpoint, tmp_path: Path, flags, message):
+    done = zen("export", demo_checkpoint, tmp_path / "new" / "out", *flags)
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert message in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_that_fails_on_the_way_leaves_nothing(zen, demo_checkpoint, tmp_path: Path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "disk")
+
+    monkeypatch.setattr("zen_edge.exporters.trace.trace_encoder", full)  # the tokenizer is written by then
+    done = zen("export", demo_checkpoint, tmp_path / "new" / "out")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "zen-edge: No space left on device: disk"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_verification_that_fails_keeps_nothing(zen, demo_checkpoint, tmp_path: Path, monkeypatch):
+    from zen_edge import check
+    from zen_edge.parity import ParityReport
+
+    monkeypatch.setattr(check, "verify", lambda bundle, checkpoint: ParityReport("fp32", ()))
+    done = zen("export", demo_checkpoint, tmp_path / "out")
+    assert done.exit_code == 3
+    assert done.stderr.splitlines()[-1] == ("zen-edge: the bundle does not say what PyTorch says, and was not kept: no output was compared.")
+    assert not list(tmp_path.iterdir())
+
+
+def test_broken_checkpoints(zen, demo_checkpoint, tmp_path: Path):
+    for name, data in (("config.json", b"{"), ("model.safetensors", b"\x08"), ("vocab.json", b"[]")):
+        broken = copy_of(demo_checkpoint, tmp_path / name)
+        (broken / name).write_bytes(data)
+        done = zen("export", broken, tmp_path / "out")
+        assert done.exit_code == 1, name
+        assert done.stderr.splitlines()[-1].startswith("zen-edge: ")
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert zen("export", tmp_path / "missing", tmp_path / "out").exit_code == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "vocab.json"]
