@@ -18,7 +18,7 @@ lint: $(VENV)/ready
 
 # mypy does not follow the package mapping of an editable install: it checks the package as installed.
 types: $(VENV)/ready
-	rm -rf build/typed
+	rm -rf build/typed build/lib build/bdist*
 	$(BIN)/pip install --quiet --no-deps --target build/typed .
 	cd build/typed && $(ROOT)/$(BIN)/mypy --config-file $(ROOT)/pyproject.toml -p zen_edge
 

@@ -18,7 +18,7 @@ from zen_edge.runtimes.session import BUILDS, onnxruntime
 
 EXTRAS = {
     "export": ("torch", "transformers", "onnx", "onnx-ir", "onnxscript", "safetensors"),
-    "bench": ("sacrebleu", "psutil", "matplotlib"),
+    "bench": ("sacrebleu", "psutil", "matplotlib", "ctranslate2"),
 }
 # What ONNX Runtime's CUDA provider loads, and the package that brings each (CUDA 12 or 13, cuDNN 9).
 CUDA_LIBRARIES = {

@@ -190,6 +190,13 @@ def test_outputs_decide_always(precision: str) -> None:
     assert not ParityReport(precision, ()).passed
 
 
+@pytest.mark.parametrize(("lines", "limit"), [(4, 4.0), (16, 2.0), (64, 1.0), (6400, 1.0)])
+def test_the_limit_of_chrf_widens_with_few_lines(lines: int, limit: float) -> None:
+    for loss, passed in ((limit - 0.01, True), (limit + 0.01, False)):
+        text = {"chrF": TextScore(60.0, 60.0 - loss)}
+        assert ParityReport("int8", (GOOD,), text=text, about={"lines_with_target": lines}).passed is passed
+
+
 @pytest.mark.parametrize("precision", [name for name, tolerance in TOLERANCES.items() if tolerance.chrf is not None])
 def test_lost_text_fails_quantized_bundles(precision: str) -> None:
     limit = TOLERANCES[precision].chrf
