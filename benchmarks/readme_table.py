@@ -46,7 +46,7 @@ def tables(result: dict[str, Any]) -> str:
     left_out = "".join(f" {failed_where(failure)} could not take part." for failure in result["failures"])
     return "\n".join(
         [
-            f"**{result['title']}.** {about['cpu']}, {about['threads']} threads; {versions}. Milliseconds per call, median of interleaved rounds; "
+            f"**{result['title']}.** {about['cpu']}, threads: {about['threads']}; {versions}. Milliseconds per call, median of interleaved rounds; "
             f"behind it how many times {result['setting']['baseline']}'s time that is, round by round. Tokenization is timed; starting Python is not. "
             f"Memory, load, chrF and agreement (chrF against PyTorch's texts) are of the first column.{left_out}",
             "",
