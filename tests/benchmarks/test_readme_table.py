@@ -42,7 +42,7 @@ def test_the_table_has_speed_memory_and_quality(result: dict[str, Any]) -> None:
     text = updated(f"before\n{BEGIN}\nold\n{END}\nafter\n", [result])
     assert "| zen-edge int8 | 20 | 60 | 90 MB | 7.58 MB | 0.625 s | 65.4 | 99.5 |" in text
     assert "| torch fp32 | 150 (7.50x) | failed | 90 MB" in text
-    assert "torch 2.13.0, optimum-onnx 0.1.0" in text and "A CPU, 2 threads" in text
+    assert "torch 2.13.0, optimum-onnx 0.1.0" in text and "A CPU, threads: 2" in text
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
 
 

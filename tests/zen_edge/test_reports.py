@@ -60,7 +60,7 @@ def test_other_endings_are_refused(report: ParityReport, tmp_path: Path, name: s
 
 
 def test_a_place_that_cannot_be_written_is_told(report: ParityReport, tmp_path: Path) -> None:
-    with pytest.raises(ZenEdgeError, match="No such file"):
+    with pytest.raises(ZenEdgeError, match="its folder does not exist"):
         write_report(report, tmp_path / "absent" / "r.html")
 
 
