@@ -16,7 +16,7 @@ NAMES = [
     for name in ALL
     if name
     in ("plain", "two end tokens", "repetition_penalty", "bad words", "everything", "renormalized")
-    or name.startswith("beams: ") and "3 beams" not in name and name != "beams: one token"
+    or (name.startswith("beams: ") and "3 beams" not in name and name != "beams: one token")
 ]  # fmt: skip
 
 
