@@ -5,7 +5,7 @@ from math import nan
 
 import numpy as np
 
-from zen_edge.runtimes.decoding.candidates import Candidates, Request, candidates, every_score, log_sum_allowed, log_sum_exp, request
+from zen_edge.runtimes.decoding.candidates import Candidates, Request, best_tokens, candidates, every_score, log_sum_allowed, log_sum_exp, request
 from zen_edge.runtimes.decoding.options import GenerationOptions
 from zen_edge.runtimes.decoding.sequence import EncoderIds, Search, Sequence_, greedy_sequence
 from zen_edge.runtimes.decoding.step import LEAVE_SHARE, C, Ids, Scores, Step, StepScores
@@ -17,6 +17,8 @@ class GreedyState:
     inputs: tuple[int, ...]  # the input that each row of ids belongs to
     ids: Ids  # (R,t)
     start_length: int
+    log_probs: tuple[list[float], ...]  # of each input's tokens; later steps add to them
+    keep_log_probs: bool
 
     def settled(self) -> list[list[int]]:
         """For each input all its tokens so far: greedy search takes nothing back."""
@@ -28,6 +30,10 @@ class GreedyState:
 
     def finished(self) -> list[list[Sequence_] | None]:
         return [[one] if one else None for one in self.sequences]
+
+    def so_far(self) -> list[list[Sequence_]]:
+        tokens = self.settled()
+        return [[one or greedy_sequence(tokens[each], self.log_probs[each], self.keep_log_probs)] for each, one in enumerate(self.sequences)]
 
 
 def greedy_search(
@@ -54,9 +60,13 @@ def greedy_search(
     while not all(sequences):
         asked = request(rules, ids, 1, vocab_size, inputs=inputs)
         step_scores, cache = step(new_ids, cache, top_k=asked.top_k, log_sum_exp=scores and asked.source == "top", beam_index=keep, input_index=keep)
-        found = candidates(asked, step_scores, log_probs=False)
-        tokens = _best_tokens(found)
-        of_rows = _log_probs(asked, step_scores, found).tolist() if scores else [nan] * len(tokens)
+        best = None if scores else best_tokens(asked, step_scores)
+        if best is None:
+            found = candidates(asked, step_scores, log_probs=False)
+            tokens = _best_tokens(found)
+            of_rows = _log_probs(asked, step_scores, found).tolist() if scores else [nan] * len(tokens)
+        else:
+            tokens, of_rows = best, [nan] * len(best)
 
         is_last = ids.shape[1] + 1 >= limit
         open_rows = [row for row, each in enumerate(inputs) if sequences[each] is None]
@@ -69,7 +79,7 @@ def greedy_search(
         still_open = [row for row in open_rows if not is_last and tokens[row] not in ends]
         for row in set(open_rows).difference(still_open):
             sequences[inputs[row]] = greedy_sequence(ids[row, start_length:].tolist(), log_probs[inputs[row]], token_log_probs)
-        yield GreedyState(tuple(sequences), inputs, ids, start_length)
+        yield GreedyState(tuple(sequences), inputs, ids, start_length, tuple(log_probs), token_log_probs)
 
         keep = None
         if len(inputs) - len(still_open) >= LEAVE_SHARE * len(inputs):
