@@ -119,7 +119,7 @@ def main() -> None:
         write_whole(given.results / f"{given.case}.json", dump(report) + "\n")
     except ZenEdgeError as error:
         sys.exit(f"{given.case}: {error}")
-    print_report(report, Console(width=140))
+    print_report(report, Console(width=150))
 
 
 if __name__ == "__main__":

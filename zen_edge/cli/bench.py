@@ -11,7 +11,7 @@ import typer
 from zen_edge.cli import app
 from zen_edge.cli.progress import steps
 
-WIDTH = 140  # of tables that go to a file or a pipe
+WIDTH = 150  # of tables that go to a file or a pipe
 
 
 @app.command()
