@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-import zen_edge
 from transformers import AutoTokenizer, MarianMTModel, MBartConfig, MBartForConditionalGeneration
 
+import zen_edge
 from zen_edge.exporters import export
 from zen_edge.exporters.checkpoint import load_checkpoint
 from zen_edge.runtimes.pipelines.text_to_text import TextToText
