@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
-from transformers import MarianConfig, MarianMTModel, MBartConfig, MBartForConditionalGeneration
+from transformers import M2M100Config, M2M100ForConditionalGeneration, MarianConfig, MarianMTModel, MBartConfig, MBartForConditionalGeneration
 
 from zen_edge import OptionError
 
-# The tokenizer, and a source with three targets.
-SPEAKERS = {"mbart50": ("en_XX", ("fr_XX", "gl_ES", "zh_CN")), "nllb": ("eng_Latn", ("fra_Latn", "zul_Latn", "zho_Hant"))}
+# The tokenizer, the model's own architecture where it is tried too, a source with three targets and the word that stands for a target.
+M2M100 = (M2M100ForConditionalGeneration, M2M100Config)
+NLLB = ("eng_Latn", ("fra_Latn", "zul_Latn", "zho_Hant"), "{}")
+SPEAKERS = {
+    "mbart50": ("mbart50", None, "en_XX", ("fr_XX", "gl_ES", "zh_CN"), "{}"),
+    "nllb": ("nllb", (MBartForConditionalGeneration, MBartConfig), *NLLB),
+    "nllb, M2M-100": ("nllb", M2M100, *NLLB),
+    "m2m_100": ("m2m_100", M2M100, "en", ("fr", "ha", "zh"), "__{}__"),
+}
 FREE = {"max_new_tokens": 10}
 
 pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")  # its normalizer is never called
 
 
-@pytest.fixture(scope="module", params=SPEAKERS)
+@dataclass(frozen=True)
+class Speaker:
+    tiny: Any
+    source: str
+    targets: tuple[str, ...]
+    word: str
+
+    def id(self, target: str) -> int:
+        return self.tiny.tokenizer.convert_tokens_to_ids(self.word.format(target))
+
+    def of_transformers(self, some, source, target, **options):
+        before, self.tiny.tokenizer.src_lang = self.tiny.tokenizer.src_lang, source
+        try:
+            forced = {} if target is None else {"forced_bos_token_id": self.id(target)}
+            return self.tiny.of_transformers(some, **forced, **FREE, **options)
+        finally:
+            self.tiny.tokenizer.src_lang = before
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=[pytest.mark.sweep] * (SPEAKERS[name][1] is M2M100)) for name in SPEAKERS])
 def speaker(request, make_tiny, kinds, mbart50):
-    """The language is the tokenizer's and the options' affair, so one architecture does for all."""
-    if request.param == "mbart50":
-        return (mbart50, *SPEAKERS[request.param])
-    return (make_tiny(kinds[request.param], MBartForConditionalGeneration, MBartConfig), *SPEAKERS[request.param])
+    """The language is the tokenizer's and the options' affair, so one architecture does for all by default."""
+    tokenizer, architecture, *rest = SPEAKERS[request.param]
+    return Speaker(make_tiny(kinds[tokenizer], *architecture) if architecture else mbart50, *rest)
 
 
 @pytest.fixture(scope="module")
 def marian(make_tiny, kinds):
     return make_tiny(kinds["multilingual"], MarianMTModel, MarianConfig)
-
-
-def of_transformers(tiny, some, source, target, **options):
-    before, tiny.tokenizer.src_lang = tiny.tokenizer.src_lang, source
-    try:
-        return tiny.of_transformers(some, forced_bos_token_id=tiny.tokenizer.convert_tokens_to_ids(target), **FREE, **options)
-    finally:
-        tiny.tokenizer.src_lang = before
 
 
 def tokens_of(rows):
@@ -44,29 +62,28 @@ def tokens_of(rows):
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_source_and_target(num_beams, speaker, lines):
-    tiny, source, targets = speaker
+    tiny, source = speaker.tiny, speaker.source
     some, seen = lines[::130], set()
-    for target in targets:
+    for target in speaker.targets:
         found = tiny.pipeline.generate(some, source_lang=source, target_lang=target, num_beams=num_beams, **FREE)
-        assert tokens_of(found) == tokens_of(of_transformers(tiny, some, source, target, num_beams=num_beams))
-        assert {one.tokens[0] for (one,) in found} == {tiny.tokenizer.convert_tokens_to_ids(target)}
-        assert not any(target in one.text for (one,) in found)
+        assert tokens_of(found) == tokens_of(speaker.of_transformers(some, source, target, num_beams=num_beams))
+        assert {one.tokens[0] for (one,) in found} == {speaker.id(target)}
+        assert not any(speaker.word.format(target) in one.text.split() for (one,) in found)
         seen.add(str([one.tokens[1:] for (one,) in found]))
         backwards = tiny.pipeline.generate(some, source_lang=target, target_lang=source, num_beams=num_beams, **FREE)
-        assert tokens_of(backwards) == tokens_of(of_transformers(tiny, some, target, source, num_beams=num_beams))
+        assert tokens_of(backwards) == tokens_of(speaker.of_transformers(some, target, source, num_beams=num_beams))
         seen.add(str([one.tokens[1:] for (one,) in backwards]))
-    assert len(seen) == 2 * len(targets)
+    assert len(seen) == 2 * len(speaker.targets)
 
 
-def test_a_prefix_comes_after_the_language(speaker, lines, monkeypatch):
-    tiny, source, (target, *_) = speaker
+def test_a_prefix_comes_after_the_language(speaker, lines):
+    tiny, source, target = speaker.tiny, speaker.source, speaker.targets[0]
     prefix = tiny.pipeline._tokenizer.encode_target("le jeu")
-    language = tiny.tokenizer.convert_tokens_to_ids(target)
+    language = speaker.id(target)
     start = torch.tensor([[2, language, *prefix]])
     for num_beams in (1, 3):
         options = {"num_beams": num_beams, **FREE}
-        monkeypatch.setattr(tiny.tokenizer, "src_lang", source)
-        expected = tokens_of(tiny.of_transformers(lines[:1], decoder_input_ids=start, **options))
+        expected = tokens_of(speaker.of_transformers(lines[:1], source, None, decoder_input_ids=start, num_beams=num_beams))
         for given in ("le jeu", prefix, [language, *prefix], [2, language, *prefix]):
             found = tiny.pipeline.generate(lines[0], source_lang=source, target_lang=target, decoder_prefix=given, **options)
             assert tokens_of(found) == expected
@@ -75,23 +92,21 @@ def test_a_prefix_comes_after_the_language(speaker, lines, monkeypatch):
     assert tokens_of(tiny.pipeline.generate(lines[0], decoder_prefix="le jeu", **asked)) == expected
 
 
-def test_without_a_target_it_does_as_generate_does(speaker, lines, monkeypatch):
+def test_without_a_target_it_does_as_generate_does(speaker, lines):
     """Nothing is forced where neither the caller nor the checkpoint's generation config names a language."""
-    tiny, source, _ = speaker
-    monkeypatch.setattr(tiny.tokenizer, "src_lang", source)
-    expected = tiny.of_transformers(lines[:3], **FREE)
-    assert tokens_of(tiny.pipeline.generate(lines[:3], source_lang=source, **FREE)) == tokens_of(expected)
+    expected = speaker.of_transformers(lines[:3], speaker.source, None)
+    assert tokens_of(speaker.tiny.pipeline.generate(lines[:3], source_lang=speaker.source, **FREE)) == tokens_of(expected)
 
 
 def test_the_checkpoints_own_target(speaker, lines, monkeypatch):
-    tiny, source, (first, second, *_) = speaker
-    language = tiny.tokenizer.convert_tokens_to_ids(first)
+    tiny, source, (first, second, *_) = speaker.tiny, speaker.source, speaker.targets
+    language = speaker.id(first)
     monkeypatch.setattr(
         tiny.pipeline, "manifest", replace(tiny.pipeline.manifest, generation={**tiny.pipeline.manifest.generation, "forced_bos_token_id": language})
     )
     for target in (None, first, second):
         found = tiny.pipeline.generate(lines[:3], source_lang=source, target_lang=target, **FREE)
-        assert tokens_of(found) == tokens_of(of_transformers(tiny, lines[:3], source, target or first))
+        assert tokens_of(found) == tokens_of(speaker.of_transformers(lines[:3], source, target or first))
 
 
 def test_where_the_decoder_starts_from_a_language(mbart50, lines, monkeypatch):
@@ -111,11 +126,11 @@ def test_where_the_decoder_starts_from_a_language(mbart50, lines, monkeypatch):
 
 
 def test_unknown_languages_name_the_nearest_first(speaker):
-    tiny, source, (target, *_) = speaker
+    tiny, source, target = speaker.tiny, speaker.source, speaker.targets[0]
     for option in ("source_lang", "target_lang"):
-        with pytest.raises(OptionError, match=rf"{option}='{target[:2]}' is not a language of this model; it has {target}, .*{source}"):
-            tiny.pipeline("a", **{option: target[:2]})
-    language = tiny.tokenizer.convert_tokens_to_ids(target)
+        with pytest.raises(OptionError, match=rf"{option}='{target}_' is not a language of this model; it has {target}, .*{source}"):
+            tiny.pipeline("a", **{option: f"{target}_"})
+    language = speaker.id(target)
     with pytest.raises(
         OptionError, match=rf"target_lang='{target}' is forced_bos_token_id={language}, and forced_bos_token_id=7 is given: leave one out"
     ):
