@@ -1,5 +1,7 @@
 """Draft tokens: what is looked up, and that the search's tokens are those of plain greedy search for fewer steps."""
 
+import itertools
+
 import numpy as np
 import pytest
 from fake_step import FakeStep, begin
@@ -65,7 +67,7 @@ def copying(seed):
     def scores(_, row):
         random = np.random.default_rng([seed, *row])
         found = random.standard_normal(WORDS)
-        follow = [after for token, after in zip(SOURCE, SOURCE[1:], strict=False) if token == row[-1]]
+        follow = [after for token, after in itertools.pairwise(SOURCE) if token == row[-1]]
         if follow and random.random() < 0.8:
             found[follow[random.integers(len(follow))]] += 5
         return found.tolist()
@@ -135,7 +137,7 @@ def test_each_state_holds_what_is_settled():
         except StopIteration as end:
             assert tuple(seen[-1]) == end.value[0][0].tokens
             break
-    assert all(later[: len(earlier)] == earlier and len(later) > len(earlier) for earlier, later in zip(seen, seen[1:], strict=False))
+    assert all(later[: len(earlier)] == earlier and len(later) > len(earlier) for earlier, later in itertools.pairwise(seen))
 
 
 @pytest.mark.parametrize("options", [{"num_beams": 2}, {"do_sample": True}])
