@@ -107,6 +107,9 @@ def t5_tokenizer(out: Path, config: Any) -> None:
             scored.append((piece, pieces.get_score(id)))
     scored += [(f"▁w{id}", -100.0) for id in range(len(scored), T5_WORDS)]
     T5TokenizerFast(vocab=scored, extra_ids=T5_SPANS, model_max_length=512).save_pretrained(out)
+    settings = json.loads((out / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings["additional_special_tokens"] = settings.pop("extra_special_tokens")  # the name that transformers 4, of other engines, knows too
+    (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _shipped_words() -> dict[str, int]:

@@ -47,6 +47,8 @@ def test_every_id_of_a_made_checkpoint_is_a_word(shape: str, small_checkpoint: C
     spare = 28 if shape == "t5-base" else 0  # as published, the table has more rows than the tokenizer has words
     assert sorted(tokenizer.get_vocab().values()) == list(range(config.vocab_size - spare))
     assert [tokenizer.pad_token_id, tokenizer.eos_token_id] == [config.pad_token_id, config.eos_token_id]
+    settings = json.loads((small_checkpoint(shape) / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert "extra_special_tokens" not in settings  # the transformers of other engines cannot read such a list
     text = "A library of tools for reading and writing text files."
     ids = tokenizer(text)["input_ids"]
     assert len(ids) < 40 and tokenizer.unk_token_id not in ids
