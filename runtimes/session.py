@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zen_edge.errors import BundleError, MissingDependencyError, ZenEdgeError
 from zen_edge.runtimes.cores import usable_cores
@@ -49,6 +50,7 @@ def settings() -> dict[str, str]:
     return SETTINGS | exact
 
 
+@cache
 def onnxruntime() -> ModuleType:
     """The module, with its usage events off. MissingDependencyError if no build of it is installed, or both."""
     found = [name for name in BUILDS if _installed(name)]
@@ -118,27 +120,38 @@ class Session:
         self.memory = provider.memory
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self._run_options = ort.RunOptions()
+        self._cpu, self._device = (ort.OrtDevice.make(name, 0)._get_c_device() for name in ("cpu", provider.memory))
+        self._vector, self._lend = _bindings().OrtValueVector, _bindings().OrtValue.ortvalue_from_numpy
 
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """feeds: OrtValues or arrays by name. Returns OrtValues by name: those in `on_device` stay where the provider works, others come to the CPU."""
-        binding = self._session.io_binding()
-        for name, value in feeds.items():
-            if isinstance(value, np.ndarray):
-                binding.bind_cpu_input(name, value)
-            else:
-                binding.bind_ortvalue_input(name, value)
-        for name in outputs:
-            binding.bind_output(name, self.memory if name in on_device else "cpu")
+        """feeds: arrays, or values of `empty_value` or of a run before, by name. Returns values by name, each with a `numpy()`: those in `on_device`
+        stay where the provider works, others come to the CPU.
+
+        `run_with_ortvaluevector` costs the fewest microseconds around the operators of all ways to run (13 where a fresh IOBinding costs 53, for a
+        decoder of two layers).
+        """
+        given, found = self._vector(), self._vector()
+        for value in feeds.values():  # an array lends its memory for the time of the run
+            given.push_back(self._lend(value, self._cpu) if isinstance(value, np.ndarray) else value)
+        devices = [self._device if name in on_device else self._cpu for name in outputs]
         try:
-            self._session.run_with_iobinding(binding)
+            self._session.run_with_ortvaluevector(self._run_options, list(feeds), given, outputs, found, devices)
         except Exception as error:
             raise BundleError(f"{self.name} failed to run: {_first_line(error)}; check the bundle with --verify, or export it again.") from error
-        return dict(zip(outputs, binding.get_outputs(), strict=True))
+        return dict(zip(outputs, found, strict=True))
 
 
-def on_device(array: NDArray[Any], memory: str) -> Any:
-    """`array` as an OrtValue in that memory."""
-    return onnxruntime().OrtValue.ortvalue_from_numpy(array, memory, 0)
+def empty_value(shape: Sequence[int], memory: str) -> Any:
+    """float32 numbers, not set yet, in that memory, as a value that a session takes."""
+    return onnxruntime().OrtValue.ortvalue_from_shape_and_type(shape, np.float32, memory, 0)._ortvalue
+
+
+@cache
+def _bindings() -> ModuleType:
+    """ONNX Runtime's own classes, which its Python classes wrap."""
+    onnxruntime()
+    return importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
 
 
 def _first_line(error: BaseException) -> str:
