@@ -41,13 +41,13 @@ SUMMARIZE = Treatment(by_budget, _lines, answer_tokens=0, again=True)
 
 def answer_all(
     texts: Iterable[tuple[int, str]],
-    divide: Callable[[str], Pieces | None],
-    ask: Callable[[list[str]], Iterator[tuple[int, A | InputError]]],
+    divide: Callable[[int, str], Pieces | None],
+    ask: Callable[[list[tuple[int, str]]], Iterator[tuple[int, A | InputError]]],
     merge: Callable[[Pieces, list[A]], A | str],
 ) -> Iterator[tuple[int, A | InputError]]:
     """(number, answer) of every numbered text, in any order.
 
-    divide: its pieces, or None where it is one input. ask: the answers of many inputs, each with its place, in any order. merge: the answer of the whole
+    divide: its pieces, or None where it is one input. ask: the answers of many inputs, each given with the number of its text, by place and in any order. merge: the answer of the whole
     text, or a text to treat in its place. An input that cannot be answered leaves its text without an answer: its error is given.
     """
     pending = dict(texts)
@@ -56,7 +56,7 @@ def answer_all(
         divided: dict[int, Pieces] = {}
         for number, text in pending.items():
             try:
-                pieces = divide(text)
+                pieces = divide(number, text)
             except InputError as error:
                 yield number, error
                 continue
@@ -65,7 +65,7 @@ def answer_all(
             parts += [(number, source) for source in ([text] if pieces is None else pieces.sources)]
         found: dict[int, dict[int, A]] = {number: {} for number in divided}
         failed: dict[int, InputError] = {}
-        for place, answer in ask([source for _, source in parts]):
+        for place, answer in ask(parts):
             number = parts[place][0]
             if number not in divided:
                 yield number, answer

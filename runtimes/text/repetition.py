@@ -2,7 +2,7 @@
 
 Two signs, each weighed against the source, for a text that repeats itself is rightly translated into one that does:
 - a run of tokens that comes back to back many times over ("ha ha ha ha" is short of many, unless the source has it too);
-- an output that only the length limit stopped and that zlib packs much smaller than its source (loops with small changes).
+- an output that zlib packs much smaller than its source (loops with small changes).
 """
 
 import zlib
@@ -15,21 +15,23 @@ LONGEST_PERIOD = 64  # tokens: two sentences, or one where tokens are bytes
 LEAST_REPEATS = 4
 LEAST_COVERED = 12  # tokens in the loop
 PACKED = 2.4  # bytes per packed byte: prose of a few hundred bytes is below 2
+PACKED_CUT_OFF = 2.1  # where the length limit ended the output, which it does to loops
 LEAST_BYTES = 200  # shorter texts pack by chance
 BYTES_PER_WORD_PIECE = 1.5  # below, tokens are bytes or characters
 
 
 def is_degenerate(tokens: Sequence[int], text: str, source_ids: Sequence[int], source: str, *, cut_off: bool) -> bool:
     """Whether an output repeats itself at least twice as much as its source. cut_off: the length limit ended it."""
-    repeats = most_repeats(np.asarray(tokens), LEAST_REPEATS, LEAST_COVERED)
+    repeats = most_repeats(np.asarray(tokens, np.int64), LEAST_REPEATS, LEAST_COVERED)
     if repeats and repeats >= 2 * _of_source(source_ids, source):
         return True
-    return cut_off and len(text.encode("utf-8", "replace")) >= LEAST_BYTES and _packed(text) >= max(PACKED, 1.5 * _packed(source))
+    packed = _packed(text) if len(text.encode("utf-8", "replace")) >= LEAST_BYTES else 0
+    return packed >= (PACKED_CUT_OFF if cut_off else PACKED) and packed >= 1.5 * _packed(source)
 
 
 def guard_size(source_ids: Sequence[int], source: str) -> int:
-    """The no_repeat_ngram_size of a second try: about three pieces of words, as many letters where tokens are bytes."""
-    return 3 if len(source.encode("utf-8", "replace")) >= BYTES_PER_WORD_PIECE * len(source_ids) else 12
+    """The no_repeat_ngram_size of a second try: three or four words, so that a name may come twice; as many letters where tokens are bytes."""
+    return 6 if len(source.encode("utf-8", "replace")) >= BYTES_PER_WORD_PIECE * len(source_ids) else 24
 
 
 def most_repeats(items: NDArray[np.int64], least_repeats: float, least_covered: int) -> float:
@@ -48,7 +50,7 @@ def most_repeats(items: NDArray[np.int64], least_repeats: float, least_covered: 
 def _of_source(ids: Sequence[int], text: str) -> float:
     """How often the source repeats a run of tokens or of characters, 1 for hardly ever."""
     characters = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32).astype(np.int64)
-    return max(1.0, most_repeats(np.asarray(ids), 2, 4), most_repeats(characters, 2, 6))
+    return max(1.0, most_repeats(np.asarray(ids, np.int64), 2, 4), most_repeats(characters, 2, 6))
 
 
 def _packed(text: str) -> float:
