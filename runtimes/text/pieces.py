@@ -7,6 +7,7 @@ of an answer that says what the text says are the text, character by character.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from zen_edge.runtimes.text.cutting import cut
 from zen_edge.runtimes.text.lines import units
@@ -36,17 +37,15 @@ class Pieces:
         """The answers in the places of their pieces."""
         if not self.spans:
             return self.text
-        parts = [self.text[: self.spans[0][0]]]
-        for (_, end), (start, _), answer, after in zip(self.spans, self.spans[1:], answers, answers[1:], strict=False):
-            parts += [answer, self._between(end, start, answer, after)]
-        return "".join((*parts, answers[-1], self.text[self.spans[-1][1] :]))
+        parts = [self.text[: self.spans[0][0]], answers[0]]
+        for place, (answer, after) in enumerate(pairwise(answers)):
+            parts += [self.between(place, answer, after), after]
+        return "".join((*parts, self.text[self.spans[-1][1] :]))
 
     def between(self, place: int, answer: str, after: str) -> str:
-        """What stands between the answers of the pieces `place` and `place + 1`."""
-        return self._between(self.spans[place][1], self.spans[place + 1][0], answer, after)
-
-    def _between(self, end: int, start: int, answer: str, after: str) -> str:
-        """The text there; only where one of two languages writes no space between sentences and the other one does, a space comes or goes."""
+        """What stands between the answers of the pieces `place` and `place + 1`: what stands between these, only that a space comes or goes where
+        one of the two languages writes none between sentences."""
+        end, start = self.spans[place][1], self.spans[place + 1][0]
         gap = self.text[end:start]
         if gap not in ("", " ") or not answer or not after:
             return gap
@@ -60,25 +59,30 @@ def by_sentence(text: str, fit: Fit, language: str | None = None) -> Pieces:
     A sentence longer than `fit.limit` is cut. A line break inside a sentence, where a paragraph was wrapped, is a space. Raises InputError where the model
     takes not even one character.
     """
-    spans = _sentences(text, fit, language)
-    return Pieces(text, tuple(spans), tuple(_LINE_BREAK.sub(_space, text[start:end]) for start, end in spans))
+    spans = _sentences(text, Fit(lambda part: fit.tokens(_unwrapped(part)), fit.limit), language)
+    return Pieces(text, tuple(spans), tuple(_unwrapped(text[start:end]) for start, end in spans))
 
 
 def by_budget(text: str, fit: Fit, language: str | None = None) -> Pieces:
     """As many whole sentences at once as the model takes, of one or of several paragraphs, in pieces of about equal length. Raises as `by_sentence`."""
+    sentences = _sentences(text, fit, language)
+    around = fit.tokens("")
+    # Each with what stands before it. Counts add up to that of the whole, but for a few.
+    counts = [fit.tokens(text[before:end]) - around for (_, before), (_, end) in pairwise([(0, 0), *sentences])]
+    room = max(1, fit.limit - around)
+    aim = sum(counts) / max(1, -(-sum(counts) // room))
     spans: list[tuple[int, int]] = []
-    counted = [(start, end, fit.tokens(text[start:end])) for start, end in _sentences(text, fit, language)]
-    total = sum(count for *_, count in counted)
-    aim = total / max(1, -(-total // fit.limit))
-    held = 0.0
-    for start, end, count in counted:
-        # Counts of sentences add up to the piece's but for a few, so only what is near the limit is counted as a whole.
-        if spans and held < aim and (held + 1.2 * count < 0.8 * fit.limit or fit.tokens(text[spans[-1][0] : end]) <= fit.limit):
-            spans[-1] = (spans[-1][0], end)
-            held += count
-        else:
-            spans.append((start, end))
-            held = count
+    first = 0
+    while first < len(sentences):
+        start, last = sentences[first][0], first
+        held = counts[first]
+        while last + 1 < len(sentences) and held < aim and held + counts[last + 1] <= room:
+            last += 1
+            held += counts[last]
+        while last > first and fit.tokens(text[start : sentences[last][1]]) > fit.limit:
+            last -= 1
+        spans.append((start, sentences[last][1]))
+        first = last + 1
     return Pieces(text, tuple(spans), tuple(text[start:end] for start, end in spans))
 
 
@@ -96,13 +100,17 @@ def _cut(text: str, start: int, end: int, fit: Fit) -> list[tuple[int, int]]:
     """The parts of a sentence that have something to say, without the white space around them."""
     spans = []
     at = start
-    for stop in cut(text[start:end], fit.tokens, fit.limit):
+    for stop in cut(text[start:end], lambda part: fit.tokens(part.strip()), fit.limit):
         part = text[at : start + stop]
         if any(map(str.isalpha, part)):
             left = at + len(part) - len(part.lstrip())
             spans.append((left, left + len(part.strip())))
         at = start + stop
     return spans
+
+
+def _unwrapped(text: str) -> str:
+    return _LINE_BREAK.sub(_space, text)
 
 
 def _space(match: re.Match[str]) -> str:
