@@ -1,6 +1,7 @@
 """`repetition_guard=True`: an output that goes round in circles is decoded again, without any run of tokens twice.
 
-Measured on the shipped translator with inputs of two to seven sentences (docs/long-text.md): `no_repeat_ngram_size` made such outputs better, `repetition_penalty` worse.
+Measured on looping outputs of the shipped translator (docs/long-text.md): a `no_repeat_ngram_size` of 6 made them better in greedy and in beam search, smaller ones cut beams
+short, `repetition_penalty` made them worse.
 """
 
 from __future__ import annotations

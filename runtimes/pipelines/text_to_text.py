@@ -150,14 +150,18 @@ class TextToText:
                 yield place, settings.nothing
         lines = [line for line, _ in inputs]
         again: dict[int, dict[int, list[Hypothesis] | InputError]] = {}  # first answers, by the guard that they need
-        for place, answer, final in self._decoded(rows, lines, settings, scores=scores):
+        stopped = False
+        for place, answer, stopped in self._decoded(rows, lines, settings, scores=scores):
             (line, text), guard = inputs[place], 0
-            if settings.repetition_guard and not final:
+            if settings.repetition_guard and not stopped:
                 guard = needed_guard(text, rows[place], len(settings.starts[line]), answer, settings.generation)
             if guard:
                 again.setdefault(guard, {})[place] = answer
             else:
                 yield place, answer
+        if stopped:
+            yield from (pair for first in again.values() for pair in first.items())
+            return
         for guard, first in again.items():
             settings = replace(settings, generation=guarded(settings.generation, guard))
             for place, answer, _ in self._decoded({place: rows[place] for place in first}, lines, settings, scores=scores):
@@ -201,8 +205,15 @@ class TextToText:
 
     def _stream_pieces(self, pieces: Pieces, settings: _Settings) -> Iterator[str]:
         stopped: list[Progress] = []
-        if (given := settings.should_stop) is not None:
-            settings = replace(settings, should_stop=lambda progress: given(progress) and (stopped.append(progress) or True))
+        given = settings.should_stop
+
+        def should_stop(progress: Progress) -> bool:
+            """The caller's word also ends the parts that have not begun."""
+            if given is not None and given(progress):
+                stopped.append(progress)
+            return bool(stopped)
+
+        settings = replace(settings, should_stop=should_stop)
         shown = ""
         for place, source in enumerate(pieces.sources):
             ((_, answer),) = self._input_answers([(0, source)], settings, scores=False)

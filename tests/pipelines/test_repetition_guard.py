@@ -106,3 +106,13 @@ def test_a_stopped_call_is_not_decoded_again(pipeline, lines):
     found = pipeline.generate(lines[0], num_beams=1, **LOOPING, repetition_guard=True, should_stop=lambda progress: seen.append(1) or len(seen) == 80)
     assert len(seen) == 80
     assert not found[0][0].repetition_guard
+
+
+def test_a_call_stopped_in_a_later_batch_decodes_no_earlier_one_again(pipeline, lines):
+    seen = []
+    options = {"num_beams": 1, **LOOPING, "repetition_guard": True}
+    found = pipeline.generate(lines[:200], **options, should_stop=lambda progress: seen.append(progress.inputs) or len(seen) == 150)
+    assert len(seen) == 150
+    assert set(seen[0]).isdisjoint(seen[-1])
+    assert len(found) == 200
+    assert not any(one.repetition_guard for (one,) in found)
