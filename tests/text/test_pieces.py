@@ -86,6 +86,15 @@ def test_a_long_sentence_is_cut_at_clauses_then_at_words_then_anywhere():
     assert len(letters.sources) == 20
 
 
+def test_a_word_cut_in_two_may_have_more_tokens():
+    def tokens(text: str) -> int:
+        return text.count("abcdefgh") + len(text.replace("abcdefgh", ""))
+
+    pieces = by_sentence("abcdefgh" * 47, Fit(tokens, 10))
+    assert max(map(tokens, pieces.sources)) <= 10
+    assert "".join(pieces.sources) == pieces.text
+
+
 def test_no_character_is_cut_in_two():
     family, accented = "👨\u200d👩\u200d👧", "e\u0301\u0323"
     for text, unit in ((family * 40, family), (accented * 40, accented)):
