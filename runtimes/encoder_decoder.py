@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zen_edge.errors import InputError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.decoding.step import Ids, StepScores
-from zen_edge.runtimes.session import Session, empty_value, find_provider
+from zen_edge.runtimes.session import Session, find_provider
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class EncoderDecoder:
         self._encoder, self._decoder, self._reorder = (
             Session(folder / manifest.graph(name).file, provider, threads) for name in ("encoder", "decoder", "reorder")
         )
-        self.memory = provider.memory
         self.vocab_size = manifest.limits["vocab_size"]
         self.max_target_length = manifest.limits.get("max_target_length")
         self._past = tuple(name for name in self._decoder.inputs if name.startswith("past_"))
@@ -100,4 +99,4 @@ class EncoderDecoder:
     def _empty(self, rows: int) -> dict[str, Any]:
         """Keys and values before the first word, (R,N,0,H)."""
         heads, head_size = self._head_shape
-        return dict.fromkeys(self._past, empty_value((rows, heads, 0, head_size), self.memory))
+        return dict.fromkeys(self._past, self._decoder.empty((rows, heads, 0, head_size)))

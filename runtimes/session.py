@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,17 +22,19 @@ BUILDS = ("onnxruntime", "onnxruntime-gpu")
 
 @dataclass(frozen=True)
 class Provider:
-    """An execution provider. device: as on the command line; memory: where tensors that stay between steps live."""
+    """An execution provider. device: as on the command line; memory: where tensors that stay between steps live. slower: ONNX Runtime's own
+    fusions whose kernels there are slower than what they replace."""
 
     device: str
     name: str
     memory: str
     options: Mapping[str, str]
+    slower: tuple[str, ...] = ()
 
 
 PROVIDERS = (
     Provider("cuda", "CUDAExecutionProvider", "cuda", {"arena_extend_strategy": "kSameAsRequested"}),
-    Provider("cpu", "CPUExecutionProvider", "cpu", {}),
+    Provider("cpu", "CPUExecutionProvider", "cpu", {}, slower=("SkipLayerNormFusion", "BiasGeluFusion")),
 )
 
 # Each entry with its reason.
@@ -50,7 +51,6 @@ def settings() -> dict[str, str]:
     return SETTINGS | exact
 
 
-@cache
 def onnxruntime() -> ModuleType:
     """The module, with its usage events off. MissingDependencyError if no build of it is installed, or both."""
     found = [name for name in BUILDS if _installed(name)]
@@ -110,7 +110,9 @@ class Session:
         try:
             if graph is not None:
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-            self._session = ort.InferenceSession(graph or str(path), options, providers=[(provider.name, dict(provider.options))])
+            self._session = ort.InferenceSession(
+                graph or str(path), options, providers=[(provider.name, dict(provider.options))], disabled_optimizers=set(provider.slower)
+            )
         except Exception as error:
             raise BundleError(f"{path.name} cannot be loaded: {_first_line(error)}; copy the bundle or export it again.") from error
         self._session.disable_fallback()  # a provider that fails must not be replaced in silence
@@ -122,10 +124,16 @@ class Session:
         self.outputs = tuple(value.name for value in self._session.get_outputs())
         self._run_options = ort.RunOptions()
         self._cpu, self._device = (ort.OrtDevice.make(name, 0)._get_c_device() for name in ("cpu", provider.memory))
-        self._vector, self._lend = _bindings().OrtValueVector, _bindings().OrtValue.ortvalue_from_numpy
+        bindings = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")  # what ONNX Runtime's Python classes wrap
+        self._vector, self._lend = bindings.OrtValueVector, bindings.OrtValue.ortvalue_from_numpy
+        self._allocate = ort.OrtValue.ortvalue_from_shape_and_type
+
+    def empty(self, shape: Sequence[int]) -> Any:
+        """float32 numbers, not set yet, where the provider works, as a value that a session takes."""
+        return self._allocate(shape, np.float32, self.memory, 0)._ortvalue
 
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """feeds: arrays, or values of `empty_value` or of a run before, by name. Returns values by name, each with a `numpy()`: those in `on_device`
+        """feeds: arrays, or values of `empty` or of a run before, by name. Returns values by name, each with a `numpy()`: those in `on_device`
         stay where the provider works, others come to the CPU.
 
         `run_with_ortvaluevector` costs the fewest microseconds around the operators of all ways to run (13 where a fresh IOBinding costs 53, for a
@@ -140,18 +148,6 @@ class Session:
         except Exception as error:
             raise BundleError(f"{self.name} failed to run: {_first_line(error)}; check the bundle with --verify, or export it again.") from error
         return dict(zip(outputs, found, strict=True))
-
-
-def empty_value(shape: Sequence[int], memory: str) -> Any:
-    """float32 numbers, not set yet, in that memory, as a value that a session takes."""
-    return onnxruntime().OrtValue.ortvalue_from_shape_and_type(shape, np.float32, memory, 0)._ortvalue
-
-
-@cache
-def _bindings() -> ModuleType:
-    """ONNX Runtime's own classes, which its Python classes wrap."""
-    onnxruntime()
-    return importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
 
 
 def _first_line(error: BaseException) -> str:

@@ -49,6 +49,9 @@ def _of_each(given: object, count: int) -> list[Prefix]:
         return [token_ids(NAME, given)] * count
     if len(given) != count:
         raise OptionError(f"{NAME} is a list of {len(given)} for {count} inputs: give one for each, or one text for all.")
+    for one in given:
+        if one is not None and not isinstance(one, str | Sequence):
+            raise OptionError(f"{NAME} holds {one!r} where a text or a list of token ids should stand, one for each input.")
     return [one if isinstance(one, str) and one else token_ids(NAME, one or ()) for one in given]
 
 

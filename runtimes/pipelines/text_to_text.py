@@ -184,13 +184,13 @@ class TextToText:
             found, failure, stopped = _run(steps, stop)
             for place, start, sequences in zip(members, starts, found or [None] * len(members), strict=True):
                 if sequences is not None:
-                    yield place, [self._hypothesis(start, one) for one in sequences], stopped
+                    yield place, [self._hypothesis(start, one, settings) for one in sequences], stopped
                 elif failure is not None:
                     yield place, failure, stopped
 
-    def _hypothesis(self, start: tuple[int, ...], found: Sequence_) -> Hypothesis:
+    def _hypothesis(self, start: tuple[int, ...], found: Sequence_, settings: _Settings) -> Hypothesis:
         tokens = start[1:] + found.tokens
-        return Hypothesis(self._tokenizer.decode(tokens), tokens, found.score, found.log_probs)
+        return Hypothesis(self._tokenizer.decode(tokens), tokens, found.score, (found.log_probs or ()) if settings.token_log_probs else None)
 
     def _long_text(self, settings: _Settings) -> LongText:
         return LongText(
@@ -289,7 +289,7 @@ class TextToText:
         check_in_vocabulary("pad_token_id", [generation.filler_token_id], model.vocab_size)
         starts = decoder_starts(own.pop("decoder_prefix", None), inputs, generation, language, self._tokenizer.encode_target, model.vocab_size)
         for length in {1, *map(len, starts)}:
-            generation.active_rules(length, model.vocab_size)  # raises for lengths and token ids that do not fit the model
+            generation.active_rules(length, model.vocab_size, encoder_ids=())  # raises for lengths and token ids that do not fit the model
         settings = _Settings(generation, **{"repetition_guard": own.get("overflow") == "split", **own}, starts=starts)
         check_should_stop(settings.should_stop)
         if not isinstance(settings.token_log_probs, bool):
