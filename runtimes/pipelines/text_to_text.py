@@ -265,6 +265,7 @@ class TextToText:
             scores=scores,
             encoder_ids=rows,
             token_log_probs=settings.token_log_probs,
+            verifier=model,
         )
 
     def _open_model(self) -> EncoderDecoder:
