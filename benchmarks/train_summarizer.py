@@ -50,7 +50,9 @@ def make_tokenizer(pairs: list[tuple[str, str]], out: Path) -> BartTokenizerFast
 
 
 def config() -> BartConfig:
-    sizes: dict[str, Any] = {f"{side}_{part}": value for side in ("encoder", "decoder") for part, value in (("ffn_dim", 1024), ("attention_heads", 4))}
+    sizes: dict[str, Any] = {
+        f"{side}_{part}": value for side in ("encoder", "decoder") for part, value in (("ffn_dim", 1024), ("attention_heads", 4))
+    }
     return BartConfig(
         vocab_size=WORDS,
         d_model=WIDTH,

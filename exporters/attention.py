@@ -139,6 +139,18 @@ def _fold(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     return torch.onnx.ops.symbolic("Reshape", [query, shape], {}, dtype=query.dtype, shape=(B, R * S // B, D))
 
 
+def _fold_bias(bias: torch.Tensor, query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """(1,N,S,T), what is added to the scores of a query (R,S,D), for the query that `_fold` makes of it: (1,N,R/B*S,T), once for every row of an input."""
+    R, S, _ = query.shape
+    B, T = keys.shape[0], keys.shape[2]
+    if bias.shape[0] != 1:
+        raise UnsupportedModelError("a position bias that differs from input to input is not exported for cross-attention.")
+    rows, inputs = (torch.onnx.ops.symbolic("Shape", [x], {"start": 0, "end": 1}, dtype=torch.int64, shape=(1,)) for x in (query, keys))
+    times = torch.onnx.ops.symbolic("Div", [rows, inputs], {}, dtype=torch.int64, shape=(1,))
+    repeats = torch.onnx.ops.symbolic("Concat", [torch.tensor([1, 1]), times, torch.tensor([1])], {"axis": 0}, dtype=torch.int64, shape=(4,))
+    return torch.onnx.ops.symbolic("Tile", [bias, repeats], {}, dtype=bias.dtype, shape=(1, bias.shape[1], R * S // B, T))
+
+
 def _unfold(x: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
     """(B, R/B*S, D) -> the shape of `query`, (R,S,D)."""
     shape = torch.onnx.ops.symbolic("Shape", [query], {}, dtype=torch.int64, shape=(3,))
@@ -203,6 +215,7 @@ def fused_attention(
         out, layer.keys, layer.values = _operator(inputs, [(R, S, N * H), present, present], N, scale, causal)
     elif getattr(key, "zen_edge_cross", False):
         folded = _fold(merged, key)
+        bias = None if bias is None else _fold_bias(bias, merged, key)
         (out,) = _operator([folded, key, value, None, padding, bias], [tuple(folded.shape)], N, scale, causal)
         out = _unfold(out, merged)
     else:

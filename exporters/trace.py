@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from zen_edge.exporters.attention import fused
+from zen_edge.exporters.limits import Limits
 from zen_edge.exporters.wrappers import Decoder, Encoder
 
 OPSET = 21  # the CUDA kernels of ONNX Runtime serve 21 to 23
@@ -25,11 +26,12 @@ OPSET = 21  # the CUDA kernels of ONNX Runtime serve 21 to 23
 
 @dataclass(frozen=True)
 class DecoderSizes:
-    """L decoder layers of N heads of H numbers each."""
+    """L decoder layers of N heads of H numbers each; width: of the encoder's states."""
 
     layers: int
     heads: int
     head_size: int
+    width: int
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> DecoderSizes:
@@ -37,19 +39,19 @@ class DecoderSizes:
         ids = torch.ones(1, 1, dtype=torch.long)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         with torch.no_grad():
-            model(input_ids=ids, decoder_input_ids=ids, past_key_values=cache, use_cache=True)
+            out = model(input_ids=ids, decoder_input_ids=ids, past_key_values=cache, use_cache=True, return_dict=True)
         _, heads, _, head_size = cache.self_attention_cache.layers[0].keys.shape
-        return cls(len(cache.self_attention_cache.layers), heads, head_size)
+        return cls(len(cache.self_attention_cache.layers), heads, head_size, out.encoder_last_hidden_state.shape[-1])
 
 
 def _names(kind: str, layers: int) -> list[str]:
     return [f"{kind}_{part}_{i}" for i in range(layers) for part in ("key", "value")]
 
 
-def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
+def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -> ir.Model:
     """encoder graph: input_ids, attention_mask (B,T) -> cross_key_i, cross_value_i (B,N,T,H)."""
     ids = torch.ones(2, 7, dtype=torch.long)
-    B, T = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim("T", min=1, max=2**20)
+    B, T = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim("T", min=1, max=limits.source or 2**20)
     axes = {0: B, 1: T}
     return _export(
         model,
@@ -62,12 +64,14 @@ def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
     )
 
 
-def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
+def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -> ir.Model:
     """decoder graph: one for the first and every later step; see `wrappers.Decoder` for its inputs and outputs."""
     L, N, H = sizes.layers, sizes.heads, sizes.head_size
     # Sizes that differ in every axis, so that no two of them are taken for the same.
     rows, inputs, length, source, before = 6, 3, 2, 7, 9
-    axis = {name: torch.export.Dim(name, min=1, max=2**16) for name in "RSBT"} | {"P": torch.export.Dim("P", min=0, max=2**16)}
+    # Some models ask whether past and new words have positions: told here that they have, so that both sides of the question need not be traced.
+    most = {"R": 2**16, "B": 2**16, "T": limits.source or 2**20, "S": (limits.target or 2**20) // 2, "P": (limits.target or 2**20) // 2}
+    axis = {name: torch.export.Dim(name, min=0 if name == "P" else 1, max=size) for name, size in most.items()}
     ids, mask = torch.ones(rows, length, dtype=torch.long), torch.ones(inputs, source, dtype=torch.long)
     cross = [torch.zeros(inputs, N, source, H) for _ in range(2 * L)]
     past = [torch.zeros(rows, N, before, H) for _ in range(2 * L)]
@@ -79,7 +83,7 @@ def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
     )
     return _export(
         model,
-        Decoder(model, L),
+        Decoder(model, L, sizes.width),
         (ids, mask, cross, past),
         shapes,
         ["input_ids", "attention_mask", *_names("cross", L), *_names("past", L)],

@@ -3,6 +3,8 @@
     before:  x -> Add(b) -> Add(skip) -> LayerNormalization -> y;  the sum may be read elsewhere too (pre-norm models)
     after:   x, skip, b -> SkipLayerNormalization -> y, sum
 
+SimplifiedLayerNormalization, the one without mean and shift, becomes SkipSimplifiedLayerNormalization alike.
+
 The bias is taken along when it is a constant vector, which saves another pass over x.
 """
 
@@ -13,6 +15,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from zen_edge.exporters.fusions.edit import MICROSOFT, constant, insert, only_use, replace, same_shape
+
+
+FUSED = {"LayerNormalization": "SkipLayerNormalization", "SimplifiedLayerNormalization": "SkipSimplifiedLayerNormalization"}
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,15 @@ class Residual:
 
 def check(node: ir.Node) -> Residual | None:
     """The residual in front of a normalization over the last axis of three; None if the operator could not do the same."""
-    if node.op_type != "LayerNormalization" or node.domain or node.attributes.get_int("axis", -1) not in (-1, 2):
+    if node.op_type not in FUSED or node.domain or node.attributes.get_int("axis", -1) not in (-1, 2):
         return None
     total = node.inputs[0]
-    if len(node.inputs) != 3 or total.shape is None or len(total.shape) != 3 or total.dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
+    if (
+        len(node.inputs) != (3 if node.op_type == "LayerNormalization" else 2)
+        or total.shape is None
+        or len(total.shape) != 3
+        or total.dtype not in (ir.DataType.FLOAT, ir.DataType.FLOAT16)
+    ):
         return None
     # Gain and shift as long as the axis: the operator broadcasts neither. Constant: one computed from the sum would be wanted before the sum.
     if any(tensor is None or tuple(tensor.shape) != (total.shape[2],) for tensor in map(constant, node.inputs[1:])):
@@ -56,9 +66,9 @@ def apply(graph: ir.Graph) -> int:
         residual = check(node)
         if residual is None:
             continue
-        inputs = [residual.x, residual.skip, node.inputs[1], node.inputs[2], *([residual.bias] if residual.bias is not None else [])]
+        inputs = [residual.x, residual.skip, *node.inputs[1:], *([residual.bias] if residual.bias is not None else [])]
         epsilon = node.attributes.get_float("epsilon", 1e-5)
-        outputs = insert(node, "SkipLayerNormalization", inputs, {"epsilon": epsilon}, domain=MICROSOFT, outputs=4)
+        outputs = insert(node, FUSED[node.op_type], inputs, {"epsilon": epsilon}, domain=MICROSOFT, outputs=4)
         replace(node.outputs[0], outputs[0])
         if residual.total.uses() or residual.total.is_graph_output():
             replace(residual.total, outputs[3])
