@@ -141,7 +141,7 @@ def train(data: Path, out: Path, minutes: float, *, resume: bool, lr: float, thr
         model = BartForConditionalGeneration(config())
         from_translator(model, tokenizer)
     tokenizer.save_pretrained(out)
-    encoded = [(a[: longest - 1] + [EOS], b) for a, b in ((tokenizer(a)["input_ids"], tokenizer(b)["input_ids"][1:]) for a, b in pairs)]
+    encoded = [([*a[: longest - 1], EOS], b) for a, b in ((tokenizer(a)["input_ids"], tokenizer(b)["input_ids"][1:]) for a, b in pairs)]
     encoded = [(a, b) for a, b in encoded if 1 < len(b) <= LONGEST_SUMMARY]
     model.train()
 

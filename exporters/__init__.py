@@ -53,14 +53,14 @@ def export(
         from zen_edge.exporters.limits import Limits
         from zen_edge.exporters.quantization import quantize
         from zen_edge.exporters.reorder import reorder_graph
-        from zen_edge.exporters.tokenization import save_tokenizer
+        from zen_edge.exporters.tokenization import save_tokenizer, task_prefixes
         from zen_edge.exporters.trace import DecoderSizes, trace_decoder, trace_encoder
         from zen_edge.exporters.weights import save_graphs
 
         tell("load the checkpoint")
         checkpoint = load_checkpoint(model, revision)
-        found_task = find_task(checkpoint.model.config, task)
-        tokenizer = save_tokenizer(checkpoint.tokenizer, folder)
+        found_task = find_task(checkpoint.model.config, task, tell)
+        tokenizer = save_tokenizer(checkpoint.tokenizer, folder, *task_prefixes(checkpoint.model.config, found_task))
         sizes, limits = DecoderSizes.of(checkpoint.model), Limits.of(checkpoint.model)
 
         tell("trace the encoder")
@@ -111,11 +111,13 @@ def _require_precision(precision: str, device: str) -> None:
 
 def _require_fused(manifest: Manifest) -> None:
     """An attention implementation that a model does not honour is only warned of by transformers; the graph tells for certain."""
+    from zen_edge.exporters.architectures import nearest_supported
+
     for graph in manifest.graphs:
         if graph.unfused_attention or (graph.name == "encoder" and not graph.fused_attention):
             raise UnsupportedModelError(
                 f"{manifest.model_type}: {graph.unfused_attention} attention layers of the {graph.name} did not go through transformers' attention "
-                "interface and stayed unfused; this architecture is not exported yet, marian is."
+                f"interface and stayed unfused. The nearest that is exported: {nearest_supported(manifest.model_type)}."
             )
 
 

@@ -9,6 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
+from zen_edge.exporters.architectures import architecture
+
 LOOK_UPS = {torch.ops.aten.embedding.default: 1, torch.ops.aten.index_select.default: 2}  # where the positions stand among the arguments
 LENGTH = 4
 
@@ -25,7 +27,8 @@ class Limits:
         """Looks which tables the model reads at consecutive places while it runs on one word said again and again."""
         word = _a_word(model)
         one, several = torch.full((1, 1), word), torch.full((1, LENGTH), word)
-        return cls(_room(model, several, one), _room(model, one, several))
+        measured = cls(_room(model, several, one), _room(model, one, several))
+        return architecture(model.config.model_type).limits(model, measured)
 
     def as_dict(self) -> dict[str, int]:
         named = {"max_source_length": self.source, "max_target_length": self.target}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
+from zen_edge.errors import UnsupportedModelError, ZenEdgeError
+from zen_edge.exporters.architectures import architecture, nearest_supported
 from zen_edge.exporters.attention import fused
 from zen_edge.exporters.limits import Limits
 from zen_edge.exporters.wrappers import Decoder, Encoder
@@ -101,7 +104,8 @@ def _export(
     outputs: list[str],
     name: str,
 ) -> ir.Model:
-    with fused(model), torch.no_grad(), _quiet():
+    known = architecture(model.config.model_type)
+    with fused(model), known.tracing(model), torch.no_grad(), _quiet(), _refusals(model, name):
         program = torch.export.export(module.eval(), example, dynamic_shapes=tuple(shapes), strict=False)
         traced = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, verbose=False, external_data=False
@@ -111,6 +115,24 @@ def _export(
     passes.ClearMetadataAndDocStringPass()(traced.model)  # the tracer's source lines: half of the file
     traced.model.graph.name = name
     return traced.model
+
+
+@contextlib.contextmanager
+def _refusals(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """An architecture that does what cannot be traced with free sizes is refused, in words."""
+    try:
+        yield
+    except (ZenEdgeError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        if os.environ.get("ZEN_EDGE_DEBUG") == "1":
+            raise
+        kind = model.config.model_type
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:200]
+        raise UnsupportedModelError(
+            f"{kind}: PyTorch cannot trace its {name} with free sizes ({type(error).__name__}: {first}). "
+            f"The nearest that is exported: {nearest_supported(kind)}."
+        ) from error
 
 
 def _given_axes(names: list[str], shapes: Sequence[Any]) -> dict[str, dict[int, str]]:
@@ -135,12 +157,12 @@ def _name_axes(model: ir.Model, given: dict[str, dict[int, str]]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's chatter off the user's terminal; what goes wrong is raised, not logged."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

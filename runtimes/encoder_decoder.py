@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zen_edge.errors import InputError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.decoding.step import Ids, StepScores
-from zen_edge.runtimes.session import Session, find_provider, on_device
+from zen_edge.runtimes.session import Session, find_provider
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class EncoderDecoder:
         self._encoder, self._decoder, self._reorder = (
             Session(folder / manifest.graph(name).file, provider, threads) for name in ("encoder", "decoder", "reorder")
         )
-        self.memory = provider.memory
         self.vocab_size = manifest.limits["vocab_size"]
         self.max_target_length = manifest.limits.get("max_target_length")
         self._past = tuple(name for name in self._decoder.inputs if name.startswith("past_"))
@@ -79,8 +78,8 @@ class EncoderDecoder:
             log_sum_exp=found["log_sum_exp"].numpy()[:, -1] if log_sum_exp else None,
             logits=lambda: found["logits"].numpy()[:, -1],
         )
-        past = dict(zip(self._past, (found[name] for name in self._present), strict=True))
-        return scores, replace(cache, past=past, rows=R, length=cache.length + S)
+        past = dict(zip(self._past, map(found.__getitem__, self._present), strict=True))
+        return scores, Cache(cache.cross, past, cache.mask, R, cache.length + S)
 
     def _moved_to(self, cache: Cache, beam_index: Ids | None, input_index: Ids | None) -> Cache:
         """The cache of the rows and inputs that go on."""
@@ -100,5 +99,4 @@ class EncoderDecoder:
     def _empty(self, rows: int) -> dict[str, Any]:
         """Keys and values before the first word, (R,N,0,H)."""
         heads, head_size = self._head_shape
-        nothing = on_device(np.zeros((rows, heads, 0, head_size), np.float32), self.memory)
-        return dict.fromkeys(self._past, nothing)
+        return dict.fromkeys(self._past, self._decoder.empty((rows, heads, 0, head_size)))

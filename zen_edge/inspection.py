@@ -40,7 +40,6 @@ KERNELS = {
         Kernels(MS + "DynamicQuantizeMatMul", (F32,), ()),
         Kernels(MS + "MatMulIntegerToFloat", (F32,), ()),
         Kernels(MS + "SkipLayerNormalization", (F32, F16, BF16, F64), (F32, F16)),
-        Kernels(MS + "SkipSimplifiedLayerNormalization", (F32, F16, BF16, F64), (F32, F16)),
         Kernels(MS + "BiasGelu", (F32,), (F32, F16)),
         Kernels(MS + "FastGelu", (F32,), (F32, F16)),
         Kernels(MS + "QuickGelu", (F32,), (F32, F16)),

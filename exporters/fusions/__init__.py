@@ -1,6 +1,8 @@
 """Graph fusions on the ONNX IR: what the trace left apart that one operator, or none, does as well.
 
-Attention itself is fused while tracing. Each module here holds one fusion and draws it in its docstring; `apply(graph)` returns how often it
+Attention itself is fused while tracing. Two fusions that ONNX Runtime knows are left out on purpose, because its CPU kernels are slower than the
+operators they replace: SkipLayerNormalization (2.04 ms for 512 rows of 768, where Add and LayerNormalization take 0.24) and BiasGelu (1.81 ms for 512
+rows of 3,072, where Gelu takes 1.01 and the bias costs nothing inside an int8 product). Each module here holds one fusion and draws it in its docstring; `apply(graph)` returns how often it
 was made. The order matters and is the order of `PIPELINE`.
 """
 
@@ -18,7 +20,6 @@ from zen_edge.exporters.fusions import (
     repeated_shapes,
     reshapes,
     rms_normalization,
-    skip_layer_normalization,
     tied_head,
     zero_attention_bias,
     zero_bias,
@@ -32,7 +33,6 @@ PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
     tied_head.apply,
     activations.apply,
     rms_normalization.apply,
-    skip_layer_normalization.apply,
     candidates.apply,
     repeated_shapes.apply,
 )

@@ -1,6 +1,7 @@
 """Beam search, step for step as transformers' `_beam_search` does it: the same candidates, the same float32 additions in the same order."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,28 +79,31 @@ def beam_search(
         ends: NDArray[np.bool_] = np.full(tokens.shape, ids.shape[1] + 1 >= limit)
         for end in options.eos_token_ids:
             ends |= tokens == end
+        some_end = bool(ends.any())
 
         # Only a sequence among the first num_beams candidates may finish; the others are there so that enough go on.
         final_scores = best[:, :num_beams] / (ids.shape[1] + 1 - start_length) ** options.length_penalty
-        for place, rank in np.argwhere(ends[:, :num_beams]).tolist():
+        for place, rank in np.argwhere(ends[:, :num_beams]).tolist() if some_end else ():
             if inputs[place] in running:
                 sequence = (*ids[rows[place, rank], start_length:].tolist(), int(tokens[place, rank]))
                 each_log_prob = (*log_probs[rows[place, rank]].tolist(), float(own[place, rank])) if token_log_probs else None
                 one = Sequence_(sequence, float(final_scores[place, rank]), each_log_prob)
                 finished[inputs[place]] = _with(one, finished[inputs[place]], num_beams)
 
-        chosen = best + np.where(ends, np.float32(LOWEST), np.float32(0))
-        order = np.argsort(-chosen, axis=1, kind="stable")[:, :num_beams]
-        scores = np.take_along_axis(chosen, order, axis=1)
-        going_on = np.take_along_axis(rows, order, axis=1).reshape(-1)  # (A * num_beams,)
-        new_ids = np.take_along_axis(tokens, order, axis=1).reshape(-1, 1)
+        at: tuple[Any, slice | Ids] = (slice(None), slice(num_beams))  # the candidates that go on: the first, unless some of them end
+        chosen = best
+        if some_end or uniforms is not None:
+            chosen = best + np.where(ends, np.float32(LOWEST), np.float32(0))
+            at = (np.arange(len(best))[:, None], np.argsort(-chosen, axis=1, kind="stable")[:, :num_beams])
+        scores = chosen[at]
+        going_on, new_ids = rows[at].reshape(-1), tokens[at].reshape(-1, 1)  # (A * num_beams,)
         rows_before = len(ids)
         ids = np.concatenate((ids[going_on], new_ids), axis=1)
         if token_log_probs:
-            log_probs = np.concatenate((log_probs[going_on], np.take_along_axis(own, order, axis=1).reshape(-1, 1)), axis=1)
+            log_probs = np.concatenate((log_probs[going_on], own[at].reshape(-1, 1)), axis=1)
 
         hoped = _best_possible(scores, options, ids.shape[1] - start_length, limit - start_length)
-        stuck = np.logical_and.reduce(ends, axis=1).tolist()
+        stuck = np.logical_and.reduce(ends, axis=1).tolist() if some_end else [False] * len(inputs)
         for place, each in enumerate(inputs):
             full = len(finished[each]) == num_beams
             worst = finished[each][-1].score if full else LOWEST
@@ -114,7 +118,8 @@ def beam_search(
             going_on, ids, new_ids, scores = going_on[stay], ids[stay], new_ids[stay], scores[input_index]
             log_probs = log_probs[stay] if token_log_probs else log_probs
             inputs = [inputs[place] for place in input_index.tolist()]
-        beam_index = None if np.array_equal(going_on, np.arange(rows_before)) else going_on
+        unmoved = len(going_on) == rows_before and going_on.tolist() == list(range(rows_before))
+        beam_index = None if unmoved else going_on
     return [_returned(best_of, options.num_return_sequences) for best_of in finished]
 
 
@@ -124,7 +129,9 @@ def _continuations(found: Candidates, scores: Scores, wanted: int, uniforms: NDA
     num_inputs, num_beams = scores.shape
     num_rows, width = found.ids.shape
     copies = num_inputs * num_beams // num_rows  # at the first step one row stands for all beams of its input
-    log_probs, tokens = found.scores.repeat(copies, axis=0), found.ids.repeat(copies, axis=0)
+    log_probs, tokens = found.scores, found.ids
+    if copies > 1:
+        log_probs, tokens = log_probs.repeat(copies, axis=0), tokens.repeat(copies, axis=0)
     totals = (log_probs.reshape(num_inputs, num_beams, width) + scores[:, :, None]).reshape(num_inputs, -1)
     tokens = tokens.reshape(num_inputs, -1)
     if uniforms is None:
@@ -132,8 +139,9 @@ def _continuations(found: Candidates, scores: Scores, wanted: int, uniforms: NDA
     else:
         beams = np.arange(num_beams).repeat(width)
         order = draw(totals, tokens * num_beams + beams, uniforms[:, : totals.shape[1]])
-    rows = (np.arange(num_inputs)[:, None] * num_beams + order // width) // copies
-    return np.take_along_axis(totals, order, axis=1), rows, np.take_along_axis(tokens, order, axis=1), order
+    first = np.arange(num_inputs)[:, None]  # of each input
+    rows = (first * num_beams + order // width) // copies
+    return totals[first, order], rows, tokens[first, order], order
 
 
 def _log_sums(asked: Request, scores: StepScores, found: Candidates) -> Scores:

@@ -5,7 +5,7 @@ from math import nan
 
 import numpy as np
 
-from zen_edge.runtimes.decoding.candidates import Candidates, Request, candidates, every_score, log_sum_allowed, log_sum_exp, request
+from zen_edge.runtimes.decoding.candidates import Candidates, Request, best_tokens, candidates, every_score, log_sum_allowed, log_sum_exp, request
 from zen_edge.runtimes.decoding.options import GenerationOptions
 from zen_edge.runtimes.decoding.sequence import EncoderIds, Search, Sequence_, greedy_sequence
 from zen_edge.runtimes.decoding.step import LEAVE_SHARE, C, Ids, Scores, Step, StepScores
@@ -54,9 +54,13 @@ def greedy_search(
     while not all(sequences):
         asked = request(rules, ids, 1, vocab_size, inputs=inputs)
         step_scores, cache = step(new_ids, cache, top_k=asked.top_k, log_sum_exp=scores and asked.source == "top", beam_index=keep, input_index=keep)
-        found = candidates(asked, step_scores, log_probs=False)
-        tokens = _best_tokens(found)
-        of_rows = _log_probs(asked, step_scores, found).tolist() if scores else [nan] * len(tokens)
+        best = None if scores else best_tokens(asked, step_scores)
+        if best is None:
+            found = candidates(asked, step_scores, log_probs=False)
+            tokens = _best_tokens(found)
+            of_rows = _log_probs(asked, step_scores, found).tolist() if scores else [nan] * len(tokens)
+        else:
+            tokens, of_rows = best, [nan] * len(best)
 
         is_last = ids.shape[1] + 1 >= limit
         open_rows = [row for row, each in enumerate(inputs) if sequences[each] is None]

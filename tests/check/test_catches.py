@@ -27,7 +27,7 @@ def attentions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def normalizations(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    return [node for node in graph.node if node.op_type == "SkipLayerNormalization"]
+    return [node for node in graph.node if node.op_type == "LayerNormalization"]
 
 
 def no_padding_mask(graph: onnx.GraphProto) -> str:
@@ -75,7 +75,7 @@ def forgotten_past(graph: onnx.GraphProto) -> str:
 
 def no_final_bias(graph: onnx.GraphProto) -> str:
     node = normalizations(graph)[-1]
-    node.input[3] = ""  # of the last normalization, the term that is added just before the scores
+    node.input[2] = ""  # of the last normalization, the term that is added just before the scores
     return node.output[0]
 
 
