@@ -7,7 +7,8 @@ masks nor caches are computed around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -221,6 +222,26 @@ def fused_attention(
     else:
         (out,) = _operator([merged, _heads_last(key), _heads_last(value), None, padding, bias], [(R, S, N * H)], N, scale, causal)
     return out.reshape(R, S, N, H), None
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor, num_heads: int, scale: float) -> torch.Tensor:
+    """The fused operator as it is, for architectures that lay their attention out in a way of their own: query (B,S,D), key and value (B,T,D),
+    seen (B,T), 1 where a key may be seen -> (B,S,D)."""
+    (out,) = _operator([query, key, value, None, seen.to(torch.int32)], [tuple(query.shape)], num_heads, scale, causal=False)
+    return out
+
+
+@contextmanager
+def replaced(modules: Iterable[torch.nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
+    """`modules` with `forward(module, ...)` in the place of their own inside the block."""
+    changed = list(modules)
+    for module in changed:
+        module.forward = functools.partial(forward, module)
+    try:
+        yield
+    finally:
+        for module in changed:
+            del module.forward
 
 
 @contextmanager

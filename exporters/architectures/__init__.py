@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from zen_edge.errors import UnsupportedModelError, ZenEdgeError
@@ -58,8 +59,9 @@ def architecture(model_type: str) -> Architecture:
 def nearest_supported(model_type: str) -> str:
     """The type to recommend in the place of one that is not exported: the one its file names, or that with the most similar name."""
     named = architecture(model_type).nearest
-    exported = [name for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if architecture(name).nearest is None and name != model_type]
-    return named or next(iter(difflib.get_close_matches(model_type, exported, 1, 0.5)), "bart")
+    encoder_decoders = [name for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)]
+    exported = [name for name in encoder_decoders if architecture(name).nearest is None and name != model_type]
+    return named or next(iter(difflib.get_close_matches(model_type, exported, 1, 0.65)), "bart")
 
 
 def require_exported(config: Any) -> None:
