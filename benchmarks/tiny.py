@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from zen_edge.inputs import BUILT_IN
 PAD, BOS, EOS, UNKNOWN = 1, 0, 2, 3
 LAYERS, HEADS = 2, 4
 WORDS = 320
+NEW_TOKENS, DIFFERENT = 16, 10
 
 # What configurations call their sizes; each takes those that it knows.
 SIZES = {
@@ -59,8 +61,8 @@ def tiny_config(model_type: str, **changes: Any) -> Any:
     return kind(**{**sizes, **SPECIAL, **changes})
 
 
-def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.0, **changes: Any) -> Any:
-    """A model with random weights so large that it does not repeat one word."""
+def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.5, **changes: Any) -> Any:
+    """A model with random weights. loudness: how far projections spread what they are given; queries and keys twice as far."""
     import torch
     import transformers
 
@@ -68,18 +70,37 @@ def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.0, **changes:
     model = getattr(transformers, model_types()[model_type])(tiny_config(model_type, **changes)).eval()
     with torch.no_grad():
         for name, weights in model.named_parameters():
+            words = name.replace("_", ".").split(".")
             if weights.dim() == 1:
                 weights.uniform_(0.5, 1.5) if name.endswith("weight") else weights.normal_(0, 0.1)
-            elif any(word in name for word in ("embed", "shared", "relative_attention_bias", "lm_head")):
+            elif {"embed", "embeddings", "shared", "bias", "head"} & set(words):
                 weights.normal_(0, 1.0)
             else:
-                weights.normal_(0, loudness * 1.5 * weights.shape[-1] ** -0.5)
+                gain = 2 if {"q", "k", "query", "key"} & set(words) else 1
+                weights.normal_(0, gain * loudness * weights.shape[-1] ** -0.5)
         for name, buffer in model.named_buffers():
             if name.endswith("final_logits_bias"):
                 buffer.normal_(0, 0.5)
-    for name, value in {"max_length": None, "max_new_tokens": 16, "forced_eos_token_id": None, **SPECIAL}.items():
+    for name, value in {"max_length": None, "max_new_tokens": NEW_TOKENS, "forced_eos_token_id": None, **SPECIAL}.items():
         setattr(model.generation_config, name, value)
     return model
+
+
+def talkative_model(model_type: str, **changes: Any) -> Any:
+    """The first of several models that says at least ten different words: one that repeats itself would prove nothing about decoding."""
+    import torch
+
+    batch = tiny_tokenizer()([line.source for line in BUILT_IN], padding=True, return_tensors="pt")
+    most: tuple[int, Any] = (0, None)
+    for seed, loudness in product(range(1, 9), (1.5, 3.0)):
+        model = tiny_model(model_type, seed, loudness, **changes)
+        with torch.no_grad():
+            rows = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+        said = len(set(rows.flatten().tolist()))
+        if said >= DIFFERENT:
+            return model
+        most = max(most, (said, model), key=lambda pair: pair[0])
+    return most[1]
 
 
 def tiny_tokenizer() -> Any:
@@ -95,9 +116,9 @@ def tiny_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
-def write_tiny(folder: Path, model_type: str, seed: int = 1, loudness: float = 1.0, **changes: Any) -> Any:
+def write_tiny(folder: Path, model_type: str, **changes: Any) -> Any:
     """A checkpoint in Hugging Face layout; returns its model."""
-    model = tiny_model(model_type, seed, loudness, **changes)
+    model = talkative_model(model_type, **changes)
     model.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return model
