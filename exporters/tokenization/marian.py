@@ -16,10 +16,11 @@ def save(tokenizer: Any, folder: Path) -> dict[str, Any]:
         )
     if tokenizer.eos_token is None:
         raise UnsupportedModelError("the Marian tokenizer lacks an eos_token: set it in its tokenizer_config.json.")
-    # With one vocabulary transformers encodes and decodes with the source model: target.spm is never read.
-    names = ["source.spm", "target.spm"] if tokenizer.separate_vocabs else ["source.spm"]
-    for name, file, model in zip(names, tokenizer.spm_files, (tokenizer.spm_source, tokenizer.spm_target), strict=False):
+    for name, file, model in zip(("source.spm", "target.spm"), tokenizer.spm_files, (tokenizer.spm_source, tokenizer.spm_target), strict=True):
         write_spm(model, file, folder / name)
+    # With one vocabulary transformers decodes with the source model, and reads target.spm for target texts only.
+    if not tokenizer.separate_vocabs and (folder / "target.spm").read_bytes() == (folder / "source.spm").read_bytes():
+        (folder / "target.spm").unlink()
     write_json(tokenizer.encoder, folder / "vocab.json")
     if tokenizer.separate_vocabs:
         write_json(tokenizer.target_encoder, folder / "target_vocab.json")

@@ -22,11 +22,13 @@ class BeamState:
     inputs: tuple[int, ...]  # the inputs that ids hold, num_beams rows each
     ids: Ids  # (R,t)
     start_length: int
-    num_return_sequences: int
+    options: GenerationOptions
+    totals: Scores  # (A,num_beams) accumulated scores of the beams that go on
+    log_probs: Scores | None  # (R,t) of each row's tokens, where they are asked for
 
     def settled(self) -> list[list[int]]:
         """For each input the beginning that every hypothesis shares, running or finished, that may still be returned."""
-        hypotheses = [[list(one.tokens) for one in best[: self.num_return_sequences]] for best in self.best]
+        hypotheses = [[list(one.tokens) for one in best[: self.options.num_return_sequences]] for best in self.best]
         beams = self.ids[:, self.start_length :].reshape(len(self.inputs), -1, self.ids.shape[1] - self.start_length).tolist()
         for each, rows in zip(self.inputs, beams, strict=True):
             if each in self.running:
@@ -34,7 +36,18 @@ class BeamState:
         return [common_prefix(rows) for rows in hypotheses]
 
     def finished(self) -> list[list[Sequence_] | None]:
-        return [None if each in self.running else _returned(best, self.num_return_sequences) for each, best in enumerate(self.best)]
+        return [None if each in self.running else _returned(best, self.options.num_return_sequences) for each, best in enumerate(self.best)]
+
+    def so_far(self) -> list[list[Sequence_]]:
+        best, num_beams, length = list(self.best), self.totals.shape[1], self.ids.shape[1] - self.start_length
+        scores = self.totals / length**self.options.length_penalty
+        for place, rank in np.ndindex(self.totals.shape):
+            each, row = self.inputs[place], place * num_beams + rank
+            if each in self.running and self.ids[row, -1] not in self.options.eos_token_ids:  # what has ended fills a place that no beam has
+                each_log_prob = None if self.log_probs is None else tuple(self.log_probs[row].tolist())
+                one = Sequence_(tuple(self.ids[row, self.start_length :].tolist()), float(scores[place, rank]), each_log_prob)
+                best[each] = _with(one, best[each], num_beams)
+        return [_returned(one, self.options.num_return_sequences) for one in best]
 
 
 def beam_search(
@@ -109,7 +122,16 @@ def beam_search(
             worst = finished[each][-1].score if full else LOWEST
             if stuck[place] or not hoped[place] > worst or (full and options.early_stopping is True):
                 running.discard(each)
-        yield BeamState(tuple(finished), frozenset(running), tuple(inputs), ids, start_length, options.num_return_sequences)
+        yield BeamState(
+            tuple(finished),
+            frozenset(running),
+            tuple(inputs),
+            ids,
+            start_length,
+            options,
+            scores,
+            log_probs if token_log_probs else None,
+        )
 
         input_index = None
         if len(inputs) - len(running) >= LEAVE_SHARE * len(inputs):

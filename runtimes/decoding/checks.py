@@ -12,6 +12,12 @@ def check_whole(name: str, value: object, least: int) -> None:
         raise OptionError(f"{name} must be a whole number of at least {least}, not {value!r}.")
 
 
+def check_most(name: str, value: int, most: int, reason: str) -> None:
+    """Raises OptionError for a number beyond what is sensible."""
+    if value > most:
+        raise OptionError(f"{name} is {value}, and the most is {most}: {reason}.")
+
+
 def check_number(name: str, value: object) -> None:
     """Raises OptionError unless `value` is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):

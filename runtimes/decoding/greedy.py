@@ -17,6 +17,8 @@ class GreedyState:
     inputs: tuple[int, ...]  # the input that each row of ids belongs to
     ids: Ids  # (R,t)
     start_length: int
+    log_probs: tuple[list[float], ...]  # of each input's tokens; later steps add to them
+    keep_log_probs: bool
 
     def settled(self) -> list[list[int]]:
         """For each input all its tokens so far: greedy search takes nothing back."""
@@ -28,6 +30,10 @@ class GreedyState:
 
     def finished(self) -> list[list[Sequence_] | None]:
         return [[one] if one else None for one in self.sequences]
+
+    def so_far(self) -> list[list[Sequence_]]:
+        tokens = self.settled()
+        return [[one or greedy_sequence(tokens[each], self.log_probs[each], self.keep_log_probs)] for each, one in enumerate(self.sequences)]
 
 
 def greedy_search(
@@ -73,7 +79,7 @@ def greedy_search(
         still_open = [row for row in open_rows if not is_last and tokens[row] not in ends]
         for row in set(open_rows).difference(still_open):
             sequences[inputs[row]] = greedy_sequence(ids[row, start_length:].tolist(), log_probs[inputs[row]], token_log_probs)
-        yield GreedyState(tuple(sequences), inputs, ids, start_length)
+        yield GreedyState(tuple(sequences), inputs, ids, start_length, tuple(log_probs), token_log_probs)
 
         keep = None
         if len(inputs) - len(still_open) >= LEAVE_SHARE * len(inputs):

@@ -6,12 +6,13 @@ from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from zen_edge.errors import OptionError
-from zen_edge.runtimes.decoding.checks import check_number, check_whole, token_ids
+from zen_edge.runtimes.decoding.checks import check_most, check_number, check_whole, token_ids
 from zen_edge.runtimes.decoding.rule import ByInput, Rule, RuleOptions, Setting
 from zen_edge.runtimes.decoding.rules import option_classes
 from zen_edge.runtimes.decoding.unsupported import NEUTRAL, SAMPLING_ONLY, changes_output
 
 DEFAULT_NEW_TOKENS = 20  # transformers' own, when nothing says how long
+MOST_BEAMS = 256  # seconds a line on a small model; translations get worse long before (Koehn and Knowles 2017, section 3.6)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class GenerationOptions:
 
     def __post_init__(self) -> None:
         check_whole("num_beams", self.num_beams, 1)
+        check_most("num_beams", self.num_beams, MOST_BEAMS, "time and memory grow with every beam, and results do not get better")
         check_whole("num_return_sequences", self.num_return_sequences, 1)
         check_number("length_penalty", self.length_penalty)
         if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
@@ -66,12 +68,11 @@ class GenerationOptions:
         of the wrong kind or out of range, and for anything that would change the output and cannot be honoured.
         """
         own = {option.name for option in fields(cls)} - {"rules"}
-        of_rules = {option.name for rule in option_classes() for option in fields(rule)}
-        known = own | of_rules
+        known = option_names()
         merged = {name: value for name, value in {**defaults, **overrides}.items() if value is not None}
         for name in sorted(overrides.keys() - known):
             if name not in NEUTRAL:
-                raise OptionError(_unknown(name, known))
+                raise OptionError(unknown_option(name, known))
             if changes_output(name, overrides[name]):
                 raise OptionError(f"{name}={overrides[name]!r} is not supported; {_instead(name)}.")
         if not merged.get("do_sample"):
@@ -127,7 +128,14 @@ class GenerationOptions:
         return tuple(rule for options in self.rules if (rule := options.rule(setting)) is not None)
 
 
-def _unknown(name: str, known: set[str]) -> str:
+def option_names() -> set[str]:
+    """Every option of a generation, those of the rules included."""
+    of_rules = {option.name for rule in option_classes() for option in fields(rule)}
+    return of_rules | {option.name for option in fields(GenerationOptions)} - {"rules"}
+
+
+def unknown_option(name: str, known: set[str]) -> str:
+    """What to say of a name that is not among those `known`."""
     nearest = get_close_matches(name, known, n=1)
     return (
         f"There is no generation option {name}{f'; did you mean {nearest[0]}?' if nearest else '.'} There are: {', '.join(sorted(known))}. "

@@ -20,17 +20,30 @@ class SampleState:
     ids: Ids  # (R,t): num_return_sequences rows each
     start_length: int
     num_return_sequences: int
+    log_probs: tuple[list[float], ...]  # of each sequence's tokens; later steps add to them
+    keep_log_probs: bool
 
     def settled(self) -> list[list[int]]:
         """For each input all tokens so far of its first sequence: nothing is taken back."""
-        firsts = self.sequences[:: self.num_return_sequences]
-        rows = {each: place * self.num_return_sequences for place, each in enumerate(self.inputs)}
-        return [self.ids[rows[each], self.start_length :].tolist() if one is None else list(one.tokens) for each, one in enumerate(firsts)]
+        firsts = range(0, len(self.sequences), self.num_return_sequences)
+        return [list(one.tokens) if (one := self.sequences[first]) else self._tokens(first) for first in firsts]
 
     def finished(self) -> list[list[Sequence_] | None]:
         count = self.num_return_sequences
         groups = [self.sequences[first : first + count] for first in range(0, len(self.sequences), count)]
         return [done if len(done := [one for one in group if one is not None]) == count else None for group in groups]
+
+    def so_far(self) -> list[list[Sequence_]]:
+        count = self.num_return_sequences
+        found = [one or greedy_sequence(self._tokens(each), self.log_probs[each], self.keep_log_probs) for each, one in enumerate(self.sequences)]
+        return [found[first : first + count] for first in range(0, len(found), count)]
+
+    def _tokens(self, sequence: int) -> list[int]:
+        """Of one that has not finished: its input is in the batch."""
+        each, turn = divmod(sequence, self.num_return_sequences)
+        row = self.inputs.index(each) * self.num_return_sequences + turn
+        tokens: list[int] = self.ids[row, self.start_length :].tolist()
+        return tokens
 
 
 def sample_search(
@@ -88,7 +101,7 @@ def sample_search(
         for row in open_rows:
             if is_last or tokens[row] in ends:
                 sequences[rows[row]] = greedy_sequence(ids[row, start_length:].tolist(), log_probs[rows[row]], token_log_probs)
-        yield SampleState(tuple(sequences), inputs, ids, start_length, count)
+        yield SampleState(tuple(sequences), inputs, ids, start_length, count, tuple(log_probs), token_log_probs)
 
         going_on = np.arange(len(rows)) // copies
         beam_index = going_on if copies > 1 else None

@@ -28,13 +28,18 @@ class SearchState(Protocol):
         """For each input, its sequences if its search is over, else None: what is left if the model fails at the next step."""
         ...
 
+    def so_far(self) -> list[list[Sequence_]]:
+        """For each input, its sequences if every search ended here, as when the length runs out at this step."""
+        ...
+
 
 EncoderIds = Sequence[Sequence[int]]  # of each input, without padding
 Search = Generator[SearchState, None, list[list[Sequence_]]]
 
 
 def greedy_sequence(tokens: list[int], log_probs: list[float], keep_log_probs: bool) -> Sequence_:
-    """A sequence that no other competed with: its score is the mean over its tokens."""
+    """A sequence that no other competed with: its score is the mean over its tokens. Of `log_probs` those that `tokens` do not reach do not count."""
+    log_probs = log_probs[: len(tokens)]
     return Sequence_(tuple(tokens), sum(log_probs) / len(log_probs), tuple(log_probs) if keep_log_probs else None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,9 @@ from zen_edge.runtimes.batching import batches, pad
 from zen_edge.runtimes.decoding import GenerationOptions, Search, SearchState, Sequence_, search
 from zen_edge.runtimes.decoding.checks import check_in_vocabulary
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
+from zen_edge.runtimes.pipelines.decoder_prefix import decoder_starts
+from zen_edge.runtimes.pipelines.names import OWN, check_names
+from zen_edge.runtimes.pipelines.progress import ShouldStop, asking, check_should_stop
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.streaming import TextStream
 
@@ -30,23 +33,29 @@ class _Settings:
     overflow: str = "error"
     source_lang: str | None = None
     target_lang: str | None = None
+    should_stop: ShouldStop | None = None
+    token_log_probs: bool = False
+    starts: Sequence[tuple[int, ...]] = ()  # the decoder's first ids of each input
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One result. tokens: the ids after the decoder's start, end token included. score: transformers' `sequences_scores`; for greedy search
-    the mean log-probability of the tokens."""
+    """One result. tokens: the ids after the decoder's start, a `decoder_prefix` and the end token included; text is what they say. score:
+    transformers' `sequences_scores`; for greedy search and sampling the mean log-probability of the generated tokens. log_probs: of each
+    generated token, with `token_log_probs=True`; a prefix, which comes before them, has none."""
 
     text: str
     tokens: tuple[int, ...]
     score: float
+    log_probs: tuple[float, ...] | None = None
 
 
 class TextToText:
     """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
 
     Options are transformers' own (`num_beams`, `max_new_tokens`, ...); what is not given comes from the bundle's generation config. Unknown ones
-    raise OptionError. `source_lang` and `target_lang` choose languages where the model knows several. A line longer than the model can take
+    raise OptionError. `source_lang` and `target_lang` choose languages where the model knows several. `decoder_prefix` is the target so far;
+    `should_stop` is called with the progress after each step, and ends the call where it returns true; docs/decoding.md has all. A line longer than the model can take
     raises InputError, unless `overflow="truncate"` asks for its beginning only. A blank line gives an empty text.
     """
 
@@ -75,7 +84,7 @@ class TextToText:
 
     def stream(self, text: str, /, **options: Any) -> Iterator[str]:
         """Pieces of the best text as soon as they cannot change any more; joined, they are what calling the pipeline gives."""
-        settings = self._settings(options)
+        settings = self._settings(options, 1, scores=False)
         return self._stream(self._encode(text, settings), settings)
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -103,7 +112,8 @@ class TextToText:
 
     def _answers(self, lines: Sequence[str], options: Mapping[str, Any], *, scores: bool) -> Iterator[tuple[int, list[Hypothesis] | InputError]]:
         """(line, answer) of every line: first those that need no model, then the others by length."""
-        settings = self._settings(options)
+        settings = self._settings(options, len(lines), scores=scores)
+        nothing = [Hypothesis("", (), 0.0, () if settings.token_log_probs else None)] * settings.generation.num_return_sequences
         rows: dict[int, list[int]] = {}
         for i, text in enumerate(lines):
             try:
@@ -114,63 +124,100 @@ class TextToText:
             if ids:
                 rows[i] = ids
             else:
-                yield i, [Hypothesis("", (), 0.0)] * settings.generation.num_return_sequences
-        order = list(rows)
+                yield i, nothing
         width = max(settings.generation.num_beams, settings.generation.num_return_sequences)
-        for batch in batches([len(rows[i]) for i in order], width):
-            members = [order[j] for j in batch]
-            found, failure = _run(self._search([rows[i] for i in members], settings, scores=scores), len(members))
-            for i, sequences in zip(members, found, strict=True):
+        stopped = False
+        for members in _batches(rows, settings.starts, width):
+            if stopped:
+                yield from ((i, nothing) for i in members)
+                continue
+            starts = [settings.starts[i] for i in members]
+            steps = self._search([rows[i] for i in members], starts, settings, scores=scores)
+            found, failure, stopped = _run(steps, asking(settings.should_stop, members, starts, self._tokenizer.decode))
+            for i, start, sequences in zip(members, starts, found or [None] * len(members), strict=True):
                 if sequences is not None:
-                    yield i, [Hypothesis(self._tokenizer.decode(one.tokens), one.tokens, one.score) for one in sequences]
+                    yield i, [self._hypothesis(start, one, settings) for one in sequences]
                 elif failure is not None:
                     yield i, failure
+
+    def _hypothesis(self, start: tuple[int, ...], found: Sequence_, settings: _Settings) -> Hypothesis:
+        tokens = start[1:] + found.tokens
+        return Hypothesis(self._tokenizer.decode(tokens), tokens, found.score, (found.log_probs or ()) if settings.token_log_probs else None)
 
     def _stream(self, ids: list[int], settings: _Settings) -> Iterator[str]:
         if not ids:
             return
         shown = TextStream(self._tokenizer.decode)
-        steps = self._search([ids], settings, scores=False)
+        (start,) = settings.starts
+        steps = self._search([ids], [start], settings, scores=False)
+        stop = asking(settings.should_stop, [0], [start], self._tokenizer.decode)
         while True:
             try:
                 state = next(steps)
+                found = state.so_far() if stop(state) else None
             except StopIteration as end:
-                last = shown.close(end.value[0][0].tokens)
-                if last:
-                    yield last
-                return
-            piece = shown.push(state.settled()[0])
+                found = end.value
+            piece = shown.push([*start[1:], *state.settled()[0]]) if found is None else shown.close(start[1:] + found[0][0].tokens)
             if piece:
                 yield piece
+            if found is not None:
+                return
 
-    def _search(self, rows: list[list[int]], settings: _Settings, *, scores: bool) -> Search:
-        model, generation = self._open_model(), settings.generation
+    def _search(self, rows: list[list[int]], starts: Sequence[tuple[int, ...]], settings: _Settings, *, scores: bool) -> Search:
+        model = self._open_model()
         ids, mask = pad(rows, self._tokenizer.pad_token_id)
-        start = np.full((len(rows), 1), generation.start_token_id, np.int64)
-        return search(model.step, model.encode(ids, mask), start, generation, vocab_size=model.vocab_size, scores=scores, encoder_ids=rows)
+        start = np.array(starts, np.int64)
+        return search(
+            model.step,
+            model.encode(ids, mask),
+            start,
+            settings.generation,
+            vocab_size=model.vocab_size,
+            scores=scores,
+            encoder_ids=rows,
+            token_log_probs=settings.token_log_probs,
+        )
 
     def _open_model(self) -> EncoderDecoder:
         if self._model is None:
             raise ZenEdgeError("this pipeline is closed; load the bundle again.")
         return self._model
 
-    def _settings(self, options: Mapping[str, Any]) -> _Settings:
+    def _settings(self, options: Mapping[str, Any], inputs: int, *, scores: bool) -> _Settings:
         """Raises OptionError before any line is looked at, ZenEdgeError for a closed pipeline."""
         model = self._open_model()
-        own = {name: options[name] for name in ("overflow", "source_lang", "target_lang") if name in options}
+        check_names(options)
+        own = {name: options[name] for name in OWN if name in options}
         asked = {name: options[name] for name in options.keys() - own.keys()}
         language = self._tokenizer.forced_bos_token_id(own["target_lang"]) if own.get("target_lang") is not None else None
         if language is not None:
-            asked.setdefault("forced_bos_token_id", language)
+            where = self._where_languages_go(asked)
+            if asked.setdefault(where, language) != language:
+                raise OptionError(f"target_lang={own['target_lang']!r} is {where}={language}, and {where}={asked[where]!r} is given: leave one out.")
+            language = None if where == "decoder_start_token_id" else language
         generation = GenerationOptions.from_defaults(self.manifest.generation, **asked)
         check_in_vocabulary("decoder_start_token_id", [generation.start_token_id], model.vocab_size)
         check_in_vocabulary("pad_token_id", [generation.filler_token_id], model.vocab_size)
-        generation.active_rules(1, model.vocab_size)  # raises for lengths and token ids that do not fit the model
-        settings = _Settings(generation, **own)
+        starts = decoder_starts(own.pop("decoder_prefix", None), inputs, generation, language, self._tokenizer.encode_target, model.vocab_size)
+        for length in {1, *map(len, starts)}:
+            generation.active_rules(length, model.vocab_size, encoder_ids=())  # raises for lengths and token ids that do not fit the model
+        settings = _Settings(generation, **own, starts=starts)
+        check_should_stop(settings.should_stop)
+        if not isinstance(settings.token_log_probs, bool):
+            raise OptionError(f"token_log_probs must be true or false, not {settings.token_log_probs!r}.")
+        if settings.token_log_probs and not scores:
+            raise OptionError("token_log_probs=True is for generate(), whose results hold them; a call and stream() give the text alone.")
         if settings.overflow not in OVERFLOWS:
             raise OptionError(f"overflow={settings.overflow!r} is not known; there are: {', '.join(OVERFLOWS)}.")
         self._tokenizer.encode("", source_lang=settings.source_lang, target_lang=settings.target_lang)  # a language it does not have
         return settings
+
+    def _where_languages_go(self, asked: Mapping[str, Any]) -> str:
+        """The option that holds the language: what the decoder starts from where that is a language itself (the first mBART, PLBart), else what
+        is forced after it."""
+        start = asked.get("decoder_start_token_id", self.manifest.generation.get("decoder_start_token_id"))
+        languages = self.manifest.tokenizer.get("languages") or {}
+        return "decoder_start_token_id" if start in languages.values() else "forced_bos_token_id"
 
     def _encode(self, text: str, settings: _Settings) -> list[int]:
         """The ids of a line, none for a blank one. Raises InputError for what is not text and for a line too long."""
@@ -202,13 +249,23 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
-def _run(steps: Search, count: int) -> tuple[Sequence[list[Sequence_] | None], InputError | None]:
-    """What the search gives to each of `count` inputs. Where the model fails on the way, the error, and None for the inputs not yet answered."""
+def _batches(rows: Mapping[int, list[int]], starts: Sequence[tuple[int, ...]], width: int) -> Iterator[list[int]]:
+    """The inputs that decode side by side: their decoders start from equally many ids."""
+    for length in sorted({len(starts[i]) for i in rows}):
+        order = [i for i in rows if len(starts[i]) == length]
+        yield from ([order[j] for j in batch] for batch in batches([len(rows[i]) for i in order], width))
+
+
+def _run(steps: Search, stop: Callable[[SearchState], bool]) -> tuple[Sequence[list[Sequence_] | None] | None, InputError | None, bool]:
+    """What the search gives to each input, and whether it was stopped. Where the model fails on the way, the error, and None for the inputs not
+    yet answered, or for all."""
     state: SearchState | None = None
     while True:
         try:
             state = next(steps)
         except StopIteration as end:
-            return end.value, None
+            return end.value, None, False
         except InputError as error:
-            return state.finished() if state else [None] * count, error
+            return state.finished() if state else None, error, False
+        if stop(state):
+            return state.so_far(), None, True

@@ -41,6 +41,9 @@ class Tokenizer(Protocol):
         Raises OptionError for a language that the vocabulary does not have, InputError for text that is no Unicode (lone surrogates).
         """
 
+    def encode_target(self, text: str) -> list[int]:
+        """Ids of a target text, or of its beginning, with nothing before or after them. Raises InputError for text that is no Unicode."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids, special tokens left out. Raises InputError for an id that no vocabulary has."""
 

@@ -38,6 +38,10 @@ class FastTokenizer:
         # The template in the file holds one language only, so with languages the prefix and the suffix come from the settings.
         return self._special_tokens.around(self._tokenizer.encode(text, add_special_tokens=False).ids, source_lang)
 
+    def encode_target(self, text: str) -> list[int]:
+        require_unicode(text)
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
     def decode(self, ids: Sequence[int]) -> str:
         try:
             text = str(self._tokenizer.decode([int(id) for id in ids], skip_special_tokens=True))  # ids beyond its end say nothing

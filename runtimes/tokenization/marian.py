@@ -1,12 +1,15 @@
 """Marian (OPUS-MT): sentencepiece cuts the text, vocab.json numbers the pieces. Follows transformers 5's MarianTokenizer.
 
-Two things of it surprise. With one vocabulary for both languages, generated text is put together by *source*.spm; only with
-`separate_vocabs` by target.spm. And special and added tokens go by their ids in the source vocabulary, in generated text too.
+Three things of it surprise. With one vocabulary for both languages, generated text is put together by *source*.spm; only with
+`separate_vocabs` by target.spm. A target text that is given is cut by target.spm all the same. And special and added tokens go by their ids in
+the source vocabulary, in generated text too.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from sentencepiece import SentencePieceProcessor
 
 from zen_edge.errors import InputError, OptionError
 from zen_edge.runtimes.tokenization.added_tokens import AddedToken, AddedTokens
@@ -16,7 +19,7 @@ from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode
 
 
 def load(folder: Path, settings: Mapping[str, Any]) -> "MarianTokenizer":
-    """Reads source.spm and vocab.json; with `separate_vocabs` also target.spm and target_vocab.json."""
+    """Reads source.spm and vocab.json; target.spm where the target's pieces are others; with `separate_vocabs` also target_vocab.json."""
     return MarianTokenizer(folder, settings)
 
 
@@ -29,12 +32,16 @@ class MarianTokenizer:
         target_vocab = read_vocab(folder / "target_vocab.json") if separate_vocabs else vocab
 
         self._source = read_spm(folder / "source.spm")
-        self._target = read_spm(folder / "target.spm") if separate_vocabs else self._source
+        target = read_spm(folder / "target.spm") if separate_vocabs or (folder / "target.spm").exists() else self._source
+        self._cut_target = target
+        self._target = target if separate_vocabs else self._source
         self._added = AddedTokens([] if settings["split_special_tokens"] else added)
         self._unsplit = frozenset() if settings["split_special_tokens"] else frozenset(special_tokens) | self._added.tokens.keys()
         self._unk_token = str(settings["unk_token"])
         self._unk_id = unknown_id(vocab, self._unk_token, folder / "vocab.json")
         self._ids = vocab | {token.content: token.id for token in added}
+        self._target_ids = target_vocab | {token.content: token.id for token in added}
+        self._target_unk_id = target_vocab.get(self._unk_token, self._unk_id)
         self._pieces = {id: piece for piece, id in target_vocab.items()} | {token.id: token.content for token in added}
         self._special_tokens = frozenset(special_tokens)
         self._special_ids = frozenset(self._ids.get(token, self._unk_id) for token in special_tokens)
@@ -51,18 +58,24 @@ class MarianTokenizer:
             raise OptionError(f"source_lang={source_lang!r}: a Marian model finds the source language in the text itself; leave source_lang out.")
         if target_lang is not None:
             text = f"{self._language_token(target_lang)} {text}"
+        return [*self._encode(text, self._source, self._ids, self._unk_id), self._eos_id]
+
+    def encode_target(self, text: str) -> list[int]:
+        require_unicode(text)
+        return self._encode(text, self._cut_target, self._target_ids, self._target_unk_id)
+
+    def _encode(self, text: str, pieces: SentencePieceProcessor, known: Mapping[str, int], unk_id: int) -> list[int]:
         ids: list[int] = []
         for part in self._added.split(text):
             if part in self._unsplit:
-                ids.append(self._ids.get(part, self._unk_id))
+                ids.append(known.get(part, unk_id))
                 continue
             end = part.find("<<") if part.startswith(">>") else -1
             if end >= 0:  # sentencepiece never sees the language token
-                ids.append(self._ids.get(part[: end + 2], self._unk_id))
+                ids.append(known.get(part[: end + 2], unk_id))
                 part = part[end + 2 :]
-            lookup, unk_id = self._ids.get, self._unk_id
-            ids += [lookup(piece, unk_id) for piece in self._source.encode(part, out_type=str)]
-        ids.append(self._eos_id)
+            lookup = known.get
+            ids += [lookup(piece, unk_id) for piece in pieces.encode(part, out_type=str)]
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

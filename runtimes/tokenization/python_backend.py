@@ -50,8 +50,11 @@ class PythonTokenizer:
         self.vocab_size = vocabulary.size
 
     def encode(self, text: str, *, source_lang: str | None = None, target_lang: str | None = None) -> list[int]:
-        require_unicode(text)
         self.forced_bos_token_id(target_lang)  # raises for a language it does not have
+        return self._around(self.encode_target(text), source_lang)
+
+    def encode_target(self, text: str) -> list[int]:
+        require_unicode(text)
         tokens: list[str] = []
         for part in [text] if self._split_all else self._added.split(text):
             if part in self._unsplit and not self._split_all:
@@ -59,7 +62,7 @@ class PythonTokenizer:
             else:
                 tokens += self._vocabulary.tokenize(part)
         added, of = self._ids, self._vocabulary.id
-        return self._around([added[token] if token in added else of(token) for token in tokens], source_lang)
+        return [added[token] if token in added else of(token) for token in tokens]
 
     def decode(self, ids: Sequence[int]) -> str:
         added, of = self._tokens, self._vocabulary.token

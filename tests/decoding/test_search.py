@@ -268,9 +268,9 @@ def test_states_are_values():
         found, _ = search_with(ending_after([3, 7, 2, 5]), inputs=4, **options)
         early, states = [], []
         for state in found:
-            early.append(state.settled())
+            early.append((state.settled(), state.so_far()))
             states.append(state)
-        assert [state.settled() for state in states] == early
+        assert [(state.settled(), state.so_far()) for state in states] == early
 
 
 def test_no_inputs():

@@ -1,9 +1,11 @@
-"""The shipped model's bundles as pipelines, and the same model in transformers."""
+"""The shipped model's bundles as pipelines, tiny random ones that speak many languages, and the same models in transformers."""
 
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import pytest
 import torch
 
 import zen_edge
+from transformers import AutoTokenizer, MBartConfig, MBartForConditionalGeneration
+
+from zen_edge.exporters import export
 from zen_edge.exporters.checkpoint import load_checkpoint
 from zen_edge.runtimes.pipelines.text_to_text import TextToText
 
@@ -51,20 +56,69 @@ def int8(demo_int8: Path) -> Iterator[TextToText]:
 def of_transformers(demo_checkpoint: Path) -> Callable[..., Rows]:
     """of_transformers(lines, **options): per line the (tokens, score) of each sequence that `model.generate` returns for one padded batch."""
     checkpoint = load_checkpoint(demo_checkpoint)
+    return lambda batch, **options: generated(checkpoint.model, checkpoint.tokenizer, batch, **options)
 
-    def generate(batch: list[str], **options: Any) -> Rows:
-        encoded = checkpoint.tokenizer(batch, return_tensors="pt", padding=True)
-        with torch.no_grad():
-            out = checkpoint.model.generate(**encoded, return_dict_in_generate=True, output_scores=True, **options)
-        rows = []
-        for i, row in enumerate(out.sequences[:, 1:].tolist()):
-            tokens = tuple(row[: row.index(0) + 1] if 0 in row else row)
-            if "sequences_scores" in out:
-                score = out.sequences_scores[i].item()
-            else:
-                score = float(np.mean([out.scores[step][i].log_softmax(-1)[token].item() for step, token in enumerate(tokens)]))
-            rows.append((tokens, score))
-        count = options.get("num_return_sequences", 1)
-        return [rows[at : at + count] for at in range(0, len(rows), count)]
 
-    return generate
+def generated(model: Any, tokenizer: Any, batch: list[str], **options: Any) -> Rows:
+    """Tokens are all ids after the decoder's start, those of `decoder_input_ids` included; the score of greedy search is the mean over the others."""
+    encoded = tokenizer(batch, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        out = model.generate(**encoded, return_dict_in_generate=True, output_scores=True, **options)
+    given = options["decoder_input_ids"].shape[1] - 1 if "decoder_input_ids" in options else 0
+    end = options.get("eos_token_id", model.generation_config.eos_token_id)
+    rows = []
+    for i, row in enumerate(out.sequences[:, 1:].tolist()):
+        tokens = tuple(row[: row.index(end, given) + 1] if end in row[given:] else row)
+        if "sequences_scores" in out:
+            score = out.sequences_scores[i].item()
+        else:
+            score = float(np.mean([out.scores[step][i].log_softmax(-1)[token].item() for step, token in enumerate(tokens[given:])]))
+        rows.append((tokens, score))
+    count = options.get("num_return_sequences", 1)
+    return [rows[at : at + count] for at in range(0, len(rows), count)]
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A random model, its tokenizer in transformers, and the bundle made of both."""
+
+    model: Any
+    tokenizer: Any
+    pipeline: TextToText
+
+    def of_transformers(self, batch: list[str], **options: Any) -> Rows:
+        return generated(self.model, self.tokenizer, batch, **options)
+
+
+@pytest.fixture(scope="session")
+def kinds() -> dict[str, Any]:
+    """The builders of tokenizers that tests/tokenization/kinds has."""
+    return runpy.run_path(str(Path(__file__).parents[1] / "tokenization" / "kinds" / "conftest.py"), run_name="kinds")
+
+
+@pytest.fixture(scope="session")
+def mbart50(kinds: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """mBART-50 with 556 words, 52 of them languages. Its weights are so large that it says different things, and it ends now and then."""
+    made, checkpoint, bundle = (tmp_path_factory.mktemp(f"mbart50-{what}") for what in ("made", "checkpoint", "bundle"))
+    kinds["mbart50"](made).save_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    sizes |= {"encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 128, "vocab_size": len(tokenizer)}
+    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2, "forced_eos_token_id": None}
+    model = random_weights(MBartForConditionalGeneration(MBartConfig(**sizes, **special)))
+    model.save_pretrained(checkpoint)
+    return Tiny(model, tokenizer, zen_edge.load(export(checkpoint, bundle / "fp32", task="translation").path, threads=1))
+
+
+def random_weights(model: Any) -> Any:
+    torch.manual_seed(4)
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if weights.dim() > 1:
+                gain = 3.0 if "attn" in name else 2.0
+                weights.normal_(0, 0.5 if "embed" in name or "shared" in name else gain * weights.shape[1] ** -0.5)
+        model.final_logits_bias[0, 2] = END_BIAS
+    return model.eval()
+
+
+END_BIAS = 4.0  # so that lines end at different lengths

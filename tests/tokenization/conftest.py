@@ -69,6 +69,15 @@ def separate_vocabs(folder: Path) -> None:
     _change(folder / "tokenizer_config.json", separate_vocabs=True)
 
 
+def target_spm_alone(folder: Path) -> None:
+    """One vocabulary, two sentencepiece models, as the published checkpoints have them: target.spm cuts target texts and nothing else."""
+    shipped(folder)
+    _train(folder / "target.spm", [pair["target"] for pair in PAIRS])
+    pieces = SentencePieceProcessor(model_file=str(folder / "target.spm"))
+    words = dict.fromkeys([*json.loads((folder / "vocab.json").read_text("utf-8")), *(pieces.id_to_piece(id) for id in range(300))])
+    _write(folder / "vocab.json", {word: id for id, word in enumerate(words)})
+
+
 def added_tokens(folder: Path) -> None:
     """Added tokens with every stripping rule, some overlapping, some special; clean-up switched on."""
     shipped(folder)
@@ -105,7 +114,16 @@ def repeated(folder: Path) -> None:
     )
 
 
-SHAPES: tuple[Callable[[Path], None], ...] = (shipped, multilingual, byte_fallback, separate_vocabs, added_tokens, unsplit, repeated)
+SHAPES: tuple[Callable[[Path], None], ...] = (
+    shipped,
+    multilingual,
+    byte_fallback,
+    separate_vocabs,
+    target_spm_alone,
+    added_tokens,
+    unsplit,
+    repeated,
+)
 
 
 @pytest.fixture(scope="session")

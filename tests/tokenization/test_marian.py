@@ -120,3 +120,16 @@ def test_one_target_language_cannot_be_chosen(shipped_case):
 def test_source_language_is_refused(multilingual_case):
     with pytest.raises(OptionError, match="source_lang='eng'"):
         multilingual_case.tokenizer.encode("Hello", source_lang="eng")
+
+
+def test_target_texts(case):
+    """What stands at the beginning of the output: cut by the other side's model, with no end token."""
+    texts = [*HARD_LINES, *random_texts(seed=7, count=600), "bibliothèque pour les sons", ">>fra<< jeu"]
+    for text in texts:
+        assert case.tokenizer.encode_target(text) == case.reference(text_target=text, add_special_tokens=False)["input_ids"], ascii(text)
+    differ = sum(case.tokenizer.encode_target(text) != case.tokenizer.encode(text)[:-1] for text in texts)
+    two_models = case.reference.spm_source.serialized_model_proto() != case.reference.spm_target.serialized_model_proto()
+    assert (differ > 100) == two_models
+    for line in SURROGATES:
+        with pytest.raises(InputError):
+            case.tokenizer.encode_target(line)

@@ -42,6 +42,12 @@ def run(
     suppress_tokens: Annotated[str | None, typer.Option(help="JSON: token ids that may not come.")] = None,
     forced_bos_token_id: Annotated[int | None, typer.Option(help="The first token.")] = None,
     forced_eos_token_id: Annotated[int | None, typer.Option(help="The last token, where the length runs out.")] = None,
+    do_sample: Annotated[bool | None, typer.Option("--do-sample/--no-do-sample", help="Draw tokens in place of taking the best.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling: above 0; below 1 makes likely tokens likelier.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Sampling: among the best K tokens; 0 for all.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Sampling: among the best tokens that together have this probability.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Sampling: the same number, the same results.")] = None,
+    decoder_prefix: Annotated[str | None, typer.Option(help="The beginning of the output, to go on from.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Any other generation option as NAME=VALUE (JSON).")] = None,
     source_lang: Annotated[str | None, typer.Option(help="The language of the input, where the model knows several.")] = None,
     target_lang: Annotated[str | None, typer.Option(help="The language of the output, where the model knows several.")] = None,
@@ -49,6 +55,7 @@ def run(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto; otherwise the one the bundle was exported for.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Otherwise as many as the process may use.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its sha256 first.")] = False,
+    token_log_probs: Annotated[bool, typer.Option("--token-log-probs", help="With --json: the log-probability of each generated token.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One object per input: text, tokens, score.")] = False,
 ) -> None:
     """Run a bundle without PyTorch: text in, text out, one line per input."""
@@ -69,11 +76,22 @@ def run(
         "suppress_tokens": _json("--suppress-tokens", suppress_tokens),
         "forced_bos_token_id": forced_bos_token_id,
         "forced_eos_token_id": forced_eos_token_id,
+        "do_sample": do_sample,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+        "decoder_prefix": decoder_prefix,
+        "token_log_probs": token_log_probs or None,
         "source_lang": source_lang,
         "target_lang": target_lang,
         "overflow": overflow,
     }
     options = _merged({name: value for name, value in given.items() if value is not None}, option or ())
+    if options.get("token_log_probs") and not as_json:
+        raise OptionError("token log-probabilities are printed with --json only: add it.")
+    if isinstance(prefix := options.get("decoder_prefix"), list) and not all(isinstance(token, int) for token in prefix):
+        raise OptionError("decoder_prefix is one for all inputs here: a text or a JSON list of token ids.")
     texts = _texts(inputs, file)
     failed = number = 0
     with zen_edge.load(bundle, device=device, threads=threads, verify=verify) as pipeline:
@@ -100,12 +118,20 @@ def _print(answer: list[Hypothesis] | ZenEdgeError, number: int, as_json: bool) 
             note(f"input {number}: {answer}")
         return True
     if as_json:
-        results = [{"text": h.text, "tokens": list(h.tokens), "score": h.score if isfinite(h.score) else None} for h in answer]
+        results = [_json_result(hypothesis) for hypothesis in answer]
         typer.echo(json.dumps(results[0] | ({"hypotheses": results} if len(results) > 1 else {}), ensure_ascii=False))
     else:
         for hypothesis in answer:
             typer.echo(" ".join(hypothesis.text.splitlines()))
     return False
+
+
+def _json_result(found: Hypothesis) -> dict[str, Any]:
+    """JSON has no infinite numbers: what is not finite becomes null."""
+    result: dict[str, Any] = {"text": found.text, "tokens": list(found.tokens), "score": found.score if isfinite(found.score) else None}
+    if found.log_probs is not None:
+        result["log_probs"] = [each if isfinite(each) else None for each in found.log_probs]
+    return result
 
 
 def _texts(inputs: Iterable[str] | None, files: Iterable[Path] | None) -> Iterator[str | ZenEdgeError]:

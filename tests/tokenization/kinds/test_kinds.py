@@ -88,3 +88,14 @@ def test_lone_surrogates_are_an_input_error(kind, line):
 
 def test_a_negative_id_is_no_crash(kind):
     assert our_text(kind.tokenizer, [-5]) in (None, kind.reference_text([-5]))
+
+
+def test_target_texts(kind, monkeypatch):
+    """What stands at the beginning of the output: no language, no end token."""
+    if type(kind.reference).__name__ == "M2M100Tokenizer" and kind.reference.tgt_lang is None:
+        monkeypatch.setattr(kind.reference, "tgt_lang", "en")  # transformers needs one, though it leaves no trace
+    for text in [*HARD_LINES, *random_texts(seed=7, count=300), "bibliothèque pour les sons"]:
+        assert kind.tokenizer.encode_target(text) == list(kind.reference(text_target=text, add_special_tokens=False)["input_ids"]), ascii(text)
+    for line in SURROGATES:
+        with pytest.raises(InputError):
+            kind.tokenizer.encode_target(line)
