@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="model types, separated by commas")
     given = parser.parse_args()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     rows = []
     for model_type in [name for name in given.only.split(",") if name] or model_types():
         rows.append(row_of(model_type))
