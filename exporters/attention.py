@@ -251,7 +251,9 @@ def fused(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     AttentionMaskInterface.register(NAME, fused_mask)
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
+    model.config._attn_implementation = NAME  # asked for by masks even where a model's own attention does not take it
     try:
         yield model
     finally:
         model.set_attn_implementation(before)
+        model.config._attn_implementation = before
