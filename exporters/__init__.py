@@ -17,6 +17,7 @@ from zen_edge.parity import ParityReport
 
 if TYPE_CHECKING:
     from zen_edge.exporters.checkpoint import Checkpoint
+    from zen_edge.exporters.limits import Limits
 
 Verify = Callable[[Path, "Checkpoint"], ParityReport]
 Tell = Callable[[str], None]
@@ -49,22 +50,23 @@ def export(
         from zen_edge.exporters.architectures import find_task
         from zen_edge.exporters.checkpoint import load_checkpoint
         from zen_edge.exporters.fusions import fuse
+        from zen_edge.exporters.limits import Limits
         from zen_edge.exporters.quantization import quantize
         from zen_edge.exporters.reorder import reorder_graph
-        from zen_edge.exporters.tokenization import save_tokenizer
+        from zen_edge.exporters.tokenization import save_tokenizer, task_prefixes
         from zen_edge.exporters.trace import DecoderSizes, trace_decoder, trace_encoder
         from zen_edge.exporters.weights import save_graphs
 
         tell("load the checkpoint")
         checkpoint = load_checkpoint(model, revision)
-        found_task = find_task(checkpoint.model.config, task)
-        tokenizer = save_tokenizer(checkpoint.tokenizer, folder)
-        sizes = DecoderSizes.of(checkpoint.model)
+        found_task = find_task(checkpoint.model.config, task, tell)
+        tokenizer = save_tokenizer(checkpoint.tokenizer, folder, *task_prefixes(checkpoint.model.config, found_task))
+        sizes, limits = DecoderSizes.of(checkpoint.model), Limits.of(checkpoint.model)
 
         tell("trace the encoder")
-        graphs = {"encoder": trace_encoder(checkpoint.model, sizes)}
+        graphs = {"encoder": trace_encoder(checkpoint.model, sizes, limits)}
         tell("trace the decoder")
-        graphs["decoder"] = trace_decoder(checkpoint.model, sizes)
+        graphs["decoder"] = trace_decoder(checkpoint.model, sizes, limits)
         tell("fuse")
         for graph in graphs.values():
             fuse(graph)
@@ -77,7 +79,7 @@ def export(
         save_graphs(graphs, folder)
         del graphs
         _copy_papers(checkpoint.folder, folder)
-        manifest = _describe(folder, checkpoint, found_task, precision, device, tokenizer)
+        manifest = _describe(folder, checkpoint, limits, found_task, precision, device, tokenizer)
         _require_fused(manifest)
         write_manifest(folder, manifest)
         if verify is not None:
@@ -109,19 +111,19 @@ def _require_precision(precision: str, device: str) -> None:
 
 def _require_fused(manifest: Manifest) -> None:
     """An attention implementation that a model does not honour is only warned of by transformers; the graph tells for certain."""
+    from zen_edge.exporters.architectures import nearest_supported
+
     for graph in manifest.graphs:
         if graph.unfused_attention or (graph.name == "encoder" and not graph.fused_attention):
             raise UnsupportedModelError(
                 f"{manifest.model_type}: {graph.unfused_attention} attention layers of the {graph.name} did not go through transformers' attention "
-                "interface and stayed unfused; this architecture is not exported yet, marian is."
+                f"interface and stayed unfused. The nearest that is exported: {nearest_supported(manifest.model_type)}."
             )
 
 
-def _describe(folder: Path, checkpoint: Checkpoint, task: str, precision: str, device: str, tokenizer: dict[str, Any]) -> Manifest:
+def _describe(folder: Path, checkpoint: Checkpoint, limits: Limits, task: str, precision: str, device: str, tokenizer: dict[str, Any]) -> Manifest:
     graphs = tuple(describe_graph(folder / f"{name}.onnx", name) for name in ("encoder", "decoder", "reorder"))
     logits = next(tensor for tensor in next(graph for graph in graphs if graph.name == "decoder").outputs if tensor.name == "logits")
-    positions = getattr(checkpoint.model.config, "max_position_embeddings", None)
-    limits = {"vocab_size": int(logits.shape[-1])} | ({"max_source_length": positions, "max_target_length": positions} if positions else {})
     return Manifest(
         format=FORMAT,
         task=task,
@@ -131,7 +133,7 @@ def _describe(folder: Path, checkpoint: Checkpoint, task: str, precision: str, d
         graphs=graphs,
         generation=_generation(checkpoint),
         tokenizer=tokenizer,
-        limits=limits,
+        limits={"vocab_size": int(logits.shape[-1]), **limits.as_dict()},
         files=describe_files(folder),
         source={
             "name": Path(checkpoint.name).name if checkpoint.folder else checkpoint.name,

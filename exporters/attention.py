@@ -7,7 +7,8 @@ masks nor caches are computed around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -139,6 +140,18 @@ def _fold(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     return torch.onnx.ops.symbolic("Reshape", [query, shape], {}, dtype=query.dtype, shape=(B, R * S // B, D))
 
 
+def _fold_bias(bias: torch.Tensor, query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """(1,N,S,T), what is added to the scores of a query (R,S,D), for the query that `_fold` makes of it: (1,N,R/B*S,T), once for every row of an input."""
+    R, S, _ = query.shape
+    B, T = keys.shape[0], keys.shape[2]
+    if bias.shape[0] != 1:
+        raise UnsupportedModelError("a position bias that differs from input to input is not exported for cross-attention.")
+    rows, inputs = (torch.onnx.ops.symbolic("Shape", [x], {"start": 0, "end": 1}, dtype=torch.int64, shape=(1,)) for x in (query, keys))
+    times = torch.onnx.ops.symbolic("Div", [rows, inputs], {}, dtype=torch.int64, shape=(1,))
+    repeats = torch.onnx.ops.symbolic("Concat", [torch.tensor([1, 1]), times, torch.tensor([1])], {"axis": 0}, dtype=torch.int64, shape=(4,))
+    return torch.onnx.ops.symbolic("Tile", [bias, repeats], {}, dtype=bias.dtype, shape=(1, bias.shape[1], R * S // B, T))
+
+
 def _unfold(x: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
     """(B, R/B*S, D) -> the shape of `query`, (R,S,D)."""
     shape = torch.onnx.ops.symbolic("Shape", [query], {}, dtype=torch.int64, shape=(3,))
@@ -203,11 +216,32 @@ def fused_attention(
         out, layer.keys, layer.values = _operator(inputs, [(R, S, N * H), present, present], N, scale, causal)
     elif getattr(key, "zen_edge_cross", False):
         folded = _fold(merged, key)
+        bias = None if bias is None else _fold_bias(bias, merged, key)
         (out,) = _operator([folded, key, value, None, padding, bias], [tuple(folded.shape)], N, scale, causal)
         out = _unfold(out, merged)
     else:
         (out,) = _operator([merged, _heads_last(key), _heads_last(value), None, padding, bias], [(R, S, N * H)], N, scale, causal)
     return out.reshape(R, S, N, H), None
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor, num_heads: int, scale: float) -> torch.Tensor:
+    """The fused operator as it is, for architectures that lay their attention out in a way of their own: query (B,S,D), key and value (B,T,D),
+    seen (B,T), 1 where a key may be seen -> (B,S,D)."""
+    (out,) = _operator([query, key, value, None, seen.to(torch.int32)], [tuple(query.shape)], num_heads, scale, causal=False)
+    return out
+
+
+@contextmanager
+def replaced(modules: Iterable[torch.nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
+    """`modules` with `forward(module, ...)` in the place of their own inside the block."""
+    changed = list(modules)
+    for module in changed:
+        module.forward = functools.partial(forward, module)
+    try:
+        yield
+    finally:
+        for module in changed:
+            del module.forward
 
 
 @contextmanager
@@ -217,7 +251,9 @@ def fused(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     AttentionMaskInterface.register(NAME, fused_mask)
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
+    model.config._attn_implementation = NAME  # asked for by masks even where a model's own attention does not take it
     try:
         yield model
     finally:
         model.set_attn_implementation(before)
+        model.config._attn_implementation = before

@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from zen_edge.checked import printable
 from zen_edge.errors import CheckpointError, UnsupportedModelError
+from zen_edge.exporters.architectures import require_exported
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -124,7 +125,7 @@ def _require_supported(config: Any) -> None:
             "this checkpoint needs code of its own (auto_map in config.json); only architectures that transformers ships are exported."
         )
     if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        return
+        return require_exported(config)
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:  # encoders can be run as decoders too
         raise UnsupportedModelError(
             f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM."

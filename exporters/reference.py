@@ -17,18 +17,23 @@ Array = np.ndarray[Any, Any]
 
 
 class Reference:
-    """A checkpoint as something to compare with: eager PyTorch in float32, transformers' own tokenizer and `generate`."""
+    """A checkpoint as something to compare with: eager PyTorch in float32, transformers' own tokenizer and `generate`.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._model, self._tokenizer = checkpoint.model, checkpoint.tokenizer
+    prefix: what stands before every text. forced: the language code that every output begins with, where the bundle is asked for one.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, prefix: str = "", forced: int | None = None) -> None:
+        self._model, self._tokenizer, self._prefix = checkpoint.model, checkpoint.tokenizer, prefix
+        self._forced = {} if forced is None else {"forced_bos_token_id": forced}
         self.weights_hash = checkpoint.weights_hash()
         self.sizes = DecoderSizes.of(checkpoint.model)
         self.end_token_ids = set(np.atleast_1d(self._model.generation_config.eos_token_id).tolist())
-        self.start_token_id = int(self._model.generation_config.decoder_start_token_id)
+        starts = (self._model.generation_config.decoder_start_token_id, self._model.generation_config.bos_token_id)
+        self.start_token_id = next(int(start) for start in starts if start is not None)
         self.pad_token_id = int(self._tokenizer.pad_token_id)
 
     def encode(self, line: str) -> list[int]:
-        return list(self._tokenizer(line, verbose=False)["input_ids"])
+        return list(self._tokenizer(self._prefix + line, verbose=False)["input_ids"])
 
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
@@ -53,7 +58,12 @@ class Reference:
         """`model.generate`'s best sequence for each row: the ids after the decoder's start, end token included, no padding."""
         length = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens, "max_length": None}
         rows = self._model.generate(
-            input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), num_beams=num_beams, num_return_sequences=1, **length
+            input_ids=torch.from_numpy(ids),
+            attention_mask=torch.from_numpy(mask),
+            num_beams=num_beams,
+            num_return_sequences=1,
+            **self._forced,
+            **length,
         )
         return [self._trimmed(row[1:]) for row in rows.tolist()]
 

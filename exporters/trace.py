@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,10 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
+from zen_edge.errors import UnsupportedModelError, ZenEdgeError
+from zen_edge.exporters.architectures import architecture, nearest_supported
 from zen_edge.exporters.attention import fused
+from zen_edge.exporters.limits import Limits
 from zen_edge.exporters.wrappers import Decoder, Encoder
 
 OPSET = 21  # the CUDA kernels of ONNX Runtime serve 21 to 23
@@ -25,11 +29,12 @@ OPSET = 21  # the CUDA kernels of ONNX Runtime serve 21 to 23
 
 @dataclass(frozen=True)
 class DecoderSizes:
-    """L decoder layers of N heads of H numbers each."""
+    """L decoder layers of N heads of H numbers each; width: of the encoder's states."""
 
     layers: int
     heads: int
     head_size: int
+    width: int
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> DecoderSizes:
@@ -37,19 +42,19 @@ class DecoderSizes:
         ids = torch.ones(1, 1, dtype=torch.long)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         with torch.no_grad():
-            model(input_ids=ids, decoder_input_ids=ids, past_key_values=cache, use_cache=True)
+            out = model(input_ids=ids, decoder_input_ids=ids, past_key_values=cache, use_cache=True, return_dict=True)
         _, heads, _, head_size = cache.self_attention_cache.layers[0].keys.shape
-        return cls(len(cache.self_attention_cache.layers), heads, head_size)
+        return cls(len(cache.self_attention_cache.layers), heads, head_size, out.encoder_last_hidden_state.shape[-1])
 
 
 def _names(kind: str, layers: int) -> list[str]:
     return [f"{kind}_{part}_{i}" for i in range(layers) for part in ("key", "value")]
 
 
-def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
+def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -> ir.Model:
     """encoder graph: input_ids, attention_mask (B,T) -> cross_key_i, cross_value_i (B,N,T,H)."""
     ids = torch.ones(2, 7, dtype=torch.long)
-    B, T = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim("T", min=1, max=2**20)
+    B, T = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim("T", min=1, max=limits.source or 2**20)
     axes = {0: B, 1: T}
     return _export(
         model,
@@ -62,12 +67,14 @@ def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
     )
 
 
-def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
+def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -> ir.Model:
     """decoder graph: one for the first and every later step; see `wrappers.Decoder` for its inputs and outputs."""
     L, N, H = sizes.layers, sizes.heads, sizes.head_size
     # Sizes that differ in every axis, so that no two of them are taken for the same.
     rows, inputs, length, source, before = 6, 3, 2, 7, 9
-    axis = {name: torch.export.Dim(name, min=1, max=2**16) for name in "RSBT"} | {"P": torch.export.Dim("P", min=0, max=2**16)}
+    # Some models ask whether past and new words have positions: told here that they have, so that both sides of the question need not be traced.
+    most = {"R": 2**16, "B": 2**16, "T": limits.source or 2**20, "S": (limits.target or 2**20) // 2, "P": (limits.target or 2**20) // 2}
+    axis = {name: torch.export.Dim(name, min=0 if name == "P" else 1, max=size) for name, size in most.items()}
     ids, mask = torch.ones(rows, length, dtype=torch.long), torch.ones(inputs, source, dtype=torch.long)
     cross = [torch.zeros(inputs, N, source, H) for _ in range(2 * L)]
     past = [torch.zeros(rows, N, before, H) for _ in range(2 * L)]
@@ -79,7 +86,7 @@ def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes) -> ir.Model:
     )
     return _export(
         model,
-        Decoder(model, L),
+        Decoder(model, L, sizes.width),
         (ids, mask, cross, past),
         shapes,
         ["input_ids", "attention_mask", *_names("cross", L), *_names("past", L)],
@@ -97,7 +104,8 @@ def _export(
     outputs: list[str],
     name: str,
 ) -> ir.Model:
-    with fused(model), torch.no_grad(), _quiet():
+    known = architecture(model.config.model_type)
+    with fused(model), known.tracing(model), torch.no_grad(), _quiet(), _refusals(model, name):
         program = torch.export.export(module.eval(), example, dynamic_shapes=tuple(shapes), strict=False)
         traced = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, verbose=False, external_data=False
@@ -107,6 +115,24 @@ def _export(
     passes.ClearMetadataAndDocStringPass()(traced.model)  # the tracer's source lines: half of the file
     traced.model.graph.name = name
     return traced.model
+
+
+@contextlib.contextmanager
+def _refusals(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """An architecture that does what cannot be traced with free sizes is refused, in words."""
+    try:
+        yield
+    except (ZenEdgeError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        if os.environ.get("ZEN_EDGE_DEBUG") == "1":
+            raise
+        kind = model.config.model_type
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:200]
+        raise UnsupportedModelError(
+            f"{kind}: PyTorch cannot trace its {name} with free sizes ({type(error).__name__}: {first}). "
+            f"The nearest that is exported: {nearest_supported(kind)}."
+        ) from error
 
 
 def _given_axes(names: list[str], shapes: Sequence[Any]) -> dict[str, dict[int, str]]:
@@ -131,12 +157,12 @@ def _name_axes(model: ir.Model, given: dict[str, dict[int, str]]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's chatter off the user's terminal; what goes wrong is raised, not logged."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -13,8 +13,8 @@ from zen_edge.exporters.attention import CrossAttentionLayer, SelfAttentionLayer
 class Encoder(torch.nn.Module):
     """(input_ids (B,T), attention_mask (B,T)) -> cross keys and values of every decoder layer, (B,N,T,H) each, keys before values.
 
-    The decoder runs on one start token with an empty cache; only what it puts into the cross-attention cache is returned, so the rest is dead
-    and the exporter drops it.
+    The whole model runs on one start token with an empty cache, so that whatever an architecture does between its two halves is done; only what
+    the decoder puts into the cross-attention cache is returned, and the rest is dead and the exporter drops it.
     """
 
     def __init__(self, model: PreTrainedModel, layers: int) -> None:
@@ -22,16 +22,16 @@ class Encoder(torch.nn.Module):
         self.model, self.layers = model, layers
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        states = self.model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask, return_dict=True).last_hidden_state
         cross = Cache(layers=[CrossAttentionLayer() for _ in range(self.layers)])
         own = Cache(layer_class_to_replicate=None, layers=[_Forgetful() for _ in range(self.layers)])
         start = torch.zeros(input_ids.shape[0], 1, dtype=torch.long)  # any token: nothing that is returned depends on it
-        self.model.get_decoder()(
-            input_ids=start,
-            encoder_hidden_states=states,
-            encoder_attention_mask=attention_mask,
+        self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            decoder_input_ids=start,
             past_key_values=EncoderDecoderCache(own, cross),
             use_cache=True,
+            return_dict=True,
         )
         return tuple(x for layer in cross.layers for x in (layer.keys, layer.values))
 
@@ -50,9 +50,10 @@ class Decoder(torch.nn.Module):
     R is a multiple of B: the beams of one input are neighbouring rows and share its cross keys and values.
     """
 
-    def __init__(self, model: PreTrainedModel, layers: int) -> None:
+    def __init__(self, model: PreTrainedModel, layers: int, width: int) -> None:
+        """width: of the encoder's states."""
         super().__init__()
-        self.model, self.layers = model, layers
+        self.model, self.layers, self.width = model, layers, width
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor]
@@ -64,7 +65,7 @@ class Decoder(torch.nn.Module):
         for i in range(self.layers):
             cache.is_updated[i] = True  # cross keys and values are ready: the encoder's states are not projected again
         B, T = attention_mask.shape
-        states = torch.zeros(B, T, self.model.config.hidden_size)  # only its presence and shape matter
+        states = torch.zeros(B, T, self.width)  # only its presence and shape matter
         logits = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=attention_mask,

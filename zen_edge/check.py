@@ -78,7 +78,8 @@ def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
 
     manifest = read_manifest(bundle)
     ours = load_tokenizer(bundle, manifest.tokenizer)
-    prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id)
+    prefix = str(manifest.tokenizer.get("prefix", ""))
+    prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id, prefix=prefix)
     lines = BUILT_IN[:VERIFY_LINES]
     return compare(bundle, manifest, checkpoint, lines, cases=VERIFY_CASES, max_new_tokens=VERIFY_TOKENS, only_fitting=True)
 
@@ -101,8 +102,11 @@ def compare(
     """
     _, make_reference = _exporters()
     from zen_edge.runtimes import load
+    from zen_edge.runtimes.tokenization import load_tokenizer
 
-    reference: Reference = make_reference(checkpoint)
+    language = manifest.tokenizer.get("target_lang")  # the checkpoint's own, where it speaks several and names one
+    forced = load_tokenizer(folder, manifest.tokenizer).forced_bos_token_id(language) if language else None
+    reference: Reference = make_reference(checkpoint, str(manifest.tokenizer.get("prefix", "")), forced)
     if manifest.source.get("weights_sha256") != reference.weights_hash:
         raise CheckFailedError(
             f"the bundle was made from other weights ({manifest.source.get('name')}) than {checkpoint.name}: give the checkpoint it was exported from, "
@@ -119,7 +123,7 @@ def compare(
         for name, num_beams, size in cases:
             tell(f"generate, {name}")
             expected = list(_reference_tokens(reference, rows, size, num_beams, max_new_tokens))
-            given = list(_bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens, tell))
+            given = list(_bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens, language, tell))
             margins = _margins(reference, rows, expected, given, whole=num_beams > 1)
             compared[name] = compare_tokens(expected, given, margins, reference.decode)
             tokens[f"reference {name}"], tokens[f"bundle {name}"] = expected, given
@@ -209,14 +213,15 @@ def _reference_tokens(
 
 
 def _bundle_tokens(
-    pipeline: TextToText, sources: Sequence[str], size: int, num_beams: int, max_new_tokens: int | None, tell: Tell
+    pipeline: TextToText, sources: Sequence[str], size: int, num_beams: int, max_new_tokens: int | None, language: str | None, tell: Tell
 ) -> Iterator[tuple[int, ...]]:
     """No tokens where the bundle is so damaged that it cannot generate: the tensors tell more than its error."""
-    length = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    options: dict[str, Any] = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    options |= {"target_lang": language} if language else {}
     for start in range(0, len(sources), size):
         some = sources[start : start + size]
         try:
-            yield from [found[0].tokens for found in pipeline.generate(some, num_beams=num_beams, num_return_sequences=1, **length)]
+            yield from [found[0].tokens for found in pipeline.generate(some, num_beams=num_beams, num_return_sequences=1, **options)]
         except OptionError:
             raise
         except ZenEdgeError as error:

@@ -1,28 +1,49 @@
 """What one architecture does differently, one file per `model_type`; the folder is the registry.
 
-A file may define any of the names of `Architecture`; what it leaves out follows the common path.
+A file may define any of these names; what it leaves out follows the common path:
+
+    TASK     what checkpoints of this architecture are for, where they do not tell themselves
+    NOTE     what a user should know of that choice; told at every export that goes by it
+    refuse   (config) -> why such a checkpoint is not exported, in words that follow its name; None if it is
+    NEAREST  the supported type to take instead of a refused one
+    tracing  (model) -> context in which the model does in a traceable way what it does, the same numbers included
+    limits   (model, limits) -> the limits, where they are not only a matter of positions
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
-from zen_edge.errors import ZenEdgeError
+from transformers import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+
+from zen_edge.errors import UnsupportedModelError, ZenEdgeError
 from zen_edge.tasks import TASKS
+
+if TYPE_CHECKING:
+    from zen_edge.exporters.limits import Limits
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """task: what checkpoints of this architecture are for, where the checkpoint itself does not tell."""
+    """See the names above."""
 
     task: str | None = None
+    note: str | None = None
+    refuse: Callable[[Any], str | None] = lambda config: None
+    nearest: str | None = None
+    tracing: Callable[[Any], AbstractContextManager[None]] = lambda model: nullcontext()
+    limits: Callable[[Any, Limits], Limits] = lambda model, limits: limits
 
 
 def known() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
 def architecture(model_type: str) -> Architecture:
@@ -30,19 +51,44 @@ def architecture(model_type: str) -> Architecture:
     if name not in known():
         return Architecture()
     module = importlib.import_module(f"{__name__}.{name}")
-    return Architecture(task=getattr(module, "TASK", None))
+    given = {name: attribute for name in vars(module) for attribute in [getattr(module, name)]}
+    named = {field.name: given.get(field.name.upper(), given.get(field.name)) for field in fields(Architecture)}
+    return Architecture(**{name: value for name, value in named.items() if value is not None})
 
 
-def find_task(config: Any, asked: str | None) -> str:
+def nearest_supported(model_type: str) -> str:
+    """The type to recommend in the place of one that is not exported: the one its file names, or that with the most similar name."""
+    named = architecture(model_type).nearest
+    encoder_decoders = [name for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)]
+    exported = [name for name in encoder_decoders if architecture(name).nearest is None and name != model_type]
+    return named or next(iter(difflib.get_close_matches(model_type, exported, 1, 0.65)), "bart")
+
+
+def require_exported(config: Any) -> None:
+    """UnsupportedModelError for a checkpoint whose architecture is known not to be exported."""
+    if not getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(
+            f"{config.model_type} is no encoder-decoder model for text: its decoder reads speech or images in one row with the words. "
+            f"The nearest that is exported: {nearest_supported(config.model_type)}."
+        )
+    reason = architecture(config.model_type).refuse(config)
+    if reason is not None:
+        raise UnsupportedModelError(f"{config.model_type} {reason}. The nearest that is exported: {nearest_supported(config.model_type)}.")
+
+
+def find_task(config: Any, asked: str | None, tell: Callable[[str], None] = lambda note: None) -> str:
     """The task that was asked for, or the one the checkpoint tells of. A ZenEdgeError where it does not, because a wrong guess would be silent."""
     if asked is not None:
         if asked not in TASKS:
             raise ZenEdgeError(f"task {asked!r} is not known; there are: {', '.join(TASKS)}.")
         return asked
-    told = architecture(config.model_type).task
-    if told is not None:
-        return told
     named = {name.partition("_")[0] for name in getattr(config, "task_specific_params", None) or {}} & TASKS.keys()
     if len(named) == 1:
         return named.pop()
-    raise ZenEdgeError(f"the checkpoint does not say what it is for; give --task: {', '.join(TASKS)}.")
+    known = architecture(config.model_type)
+    if named or known.task is None:
+        says = f"names several tasks ({', '.join(sorted(named))})" if named else "does not say what it is for"
+        raise ZenEdgeError(f"the checkpoint {says}; give --task: {', '.join(TASKS)}.")
+    if known.note is not None:
+        tell(known.note)
+    return known.task

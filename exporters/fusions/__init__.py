@@ -19,16 +19,20 @@ from zen_edge.exporters.fusions import (
     packed_projections,
     repeated_shapes,
     reshapes,
+    rms_normalization,
     tied_head,
+    zero_attention_bias,
     zero_bias,
 )
 
 PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
     zero_bias.apply,
+    zero_attention_bias.apply,
     reshapes.apply,
     packed_projections.apply,
     tied_head.apply,
     activations.apply,
+    rms_normalization.apply,
     candidates.apply,
     repeated_shapes.apply,
 )

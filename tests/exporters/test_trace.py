@@ -14,6 +14,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from zen_edge.errors import UnsupportedModelError
 from zen_edge.exporters.attention import NAME, fused, fused_attention, fused_mask
 from zen_edge.exporters.fusions import fuse
+from zen_edge.exporters.limits import Limits
 from zen_edge.exporters.trace import DecoderSizes, trace_decoder, trace_encoder
 
 LAYERS, HEADS, HEAD, WORDS = 2, 4, 16, 4104
@@ -39,8 +40,9 @@ def model(tiny_marian):
 @pytest.fixture(scope="module")
 def traced(model):
     sizes = DecoderSizes.of(model)
-    assert sizes == DecoderSizes(LAYERS, HEADS, HEAD)
-    return {"encoder": trace_encoder(model, sizes), "decoder": trace_decoder(model, sizes)}
+    assert sizes == DecoderSizes(LAYERS, HEADS, HEAD, 64)
+    limits = Limits.of(model)
+    return {"encoder": trace_encoder(model, sizes, limits), "decoder": trace_decoder(model, sizes, limits)}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,127 @@
+"""Which of the model types that AutoModelForSeq2SeqLM loads become bundles that say what PyTorch says, and why the others do not.
+
+    python -m zen_edge.benchmarks.coverage docs/coverage.md
+
+A tiny model of every type, with random weights that say different words, is exported in fp32 and in int8 and compared with `generate`: greedy and
+with four beams, each line alone and in padded batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zen_edge.benchmarks.tiny import model_types, write_tiny
+from zen_edge.errors import ZenEdgeError
+from zen_edge.inputs import BUILT_IN
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one model type. fused: attention operators in encoder and decoder. reason: why it is refused; "" if it is not."""
+
+    model_type: str
+    model_class: str
+    reason: str = ""
+    fused: tuple[int, int] = (0, 0)
+    difference: float = 0.0
+    identical: int = 0
+    ties: int = 0
+    total: int = 0
+    int8: float = 0.0
+
+
+def row_of(model_type: str) -> Row:
+    from transformers import AutoConfig
+
+    from zen_edge.exporters.architectures import require_exported
+
+    row = Row(model_type, model_types()[model_type])
+    try:
+        require_exported(AutoConfig.for_model(model_type))  # before a model is made: the default sizes of some are billions
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_tiny(folder / "checkpoint", model_type)
+            exact, rounded = (_compared(folder, precision) for precision in ("fp32", "int8"))
+    except ZenEdgeError as error:
+        return Row(row.model_type, row.model_class, str(error))
+    manifest, report = exact
+    if not report.passed or not rounded[1].passed:
+        return Row(row.model_type, row.model_class, f"WRONG: {'; '.join((*report.failures, *rounded[1].failures)[:3])}")
+    fused = tuple(manifest.graph(graph).fused_attention for graph in ("encoder", "decoder"))
+    difference, tokens = max(output.max_abs for output in report.outputs), report.tokens
+    int8 = max(output.max_rel for output in rounded[1].outputs)
+    return Row(row.model_type, row.model_class, "", fused, difference, tokens.identical, tokens.ties, tokens.total, int8)
+
+
+def _compared(folder: Path, precision: str) -> tuple[Any, Any]:
+    """The manifest of an export in that precision, and its report."""
+    from zen_edge.check import compare
+    from zen_edge.exporters import export
+    from zen_edge.exporters.checkpoint import load_checkpoint
+
+    bundle = export(folder / "checkpoint", folder / precision, task="translation", precision=precision)
+    return bundle.manifest, compare(bundle.path, bundle.manifest, load_checkpoint(folder / "checkpoint"), BUILT_IN, only_fitting=True)
+
+
+def page(rows: Iterable[Row]) -> str:
+    """docs/coverage.md."""
+    import transformers
+
+    rows = list(rows)
+    good, bad = [row for row in rows if not row.reason], [row for row in rows if row.reason]
+    lines = [
+        "# Which models can be exported",
+        "",
+        f"Every model type that `AutoModelForSeq2SeqLM` of transformers {transformers.__version__} loads. Written by",
+        "`python -m zen_edge.benchmarks.coverage docs/coverage.md`: a tiny model of each type, with random weights that say different words, is exported",
+        "and compared with `generate`, greedy and with four beams, each line alone and in padded batches.",
+        "",
+        f"## Exported: {len(good)}",
+        "",
+        "Attention: fused operators in the encoder and the decoder, of two layers each. Difference: the largest of any output of any graph in fp32. Tokens:",
+        "sequences that are the same as PyTorch's, of all compared; the others part at a tie. int8: the largest difference over the largest value.",
+        "",
+        "| model type | attention | difference | tokens | int8 |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        *(
+            f"| {row.model_type} | {row.fused[0]} + {row.fused[1]} | {row.difference:.0e} | {row.identical} of {row.total} | {row.int8:.2f} |"
+            for row in good
+        ),
+        "",
+        f"## Refused: {len(bad)}",
+        "",
+        "In the words that `zen-edge export` says.",
+        "",
+        "| model type | |",
+        "| --- | --- |",
+        *(f"| {row.model_type} | {row.reason.replace('|', '/')} |" for row in bad),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    from transformers.utils import logging
+
+    parser = argparse.ArgumentParser(description="Write which model types are exported.")
+    parser.add_argument("out", type=Path, nargs="?", help="a Markdown file; left out, the page goes to stdout")
+    parser.add_argument("--only", default="", help="model types, separated by commas")
+    given = parser.parse_args()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    rows = []
+    for model_type in [name for name in given.only.split(",") if name] or model_types():
+        rows.append(row_of(model_type))
+        print(rows[-1], file=sys.stderr, flush=True)
+    text = page(rows)
+    given.out.write_text(text, encoding="utf-8") if given.out else print(text)
+
+
+if __name__ == "__main__":
+    main()

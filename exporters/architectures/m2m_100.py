@@ -1,0 +1,3 @@
+"""M2M-100 and NLLB-200: translators between many languages."""
+
+TASK = "translation"

@@ -1,0 +1,3 @@
+"""mBART and mBART-50: translators between many languages."""
+
+TASK = "translation"

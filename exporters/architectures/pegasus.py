@@ -1,0 +1,3 @@
+"""Pegasus: trained to summarize."""
+
+TASK = "summarization"

@@ -1,0 +1,63 @@
+"""How long a source and a target the model has positions for: measured, because every architecture names, offsets and checks them differently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import PreTrainedModel
+
+from zen_edge.exporters.architectures import architecture
+
+LOOK_UPS = {torch.ops.aten.embedding.default: 1, torch.ops.aten.index_select.default: 2}  # where the positions stand among the arguments
+LENGTH = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most tokens on either side; None where nothing ends, as with relative or computed positions."""
+
+    source: int | None
+    target: int | None
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> Limits:
+        """Looks which tables the model reads at consecutive places while it runs on one word said again and again."""
+        word = _a_word(model)
+        one, several = torch.full((1, 1), word), torch.full((1, LENGTH), word)
+        measured = cls(_room(model, several, one), _room(model, one, several))
+        return architecture(model.config.model_type).limits(model, measured)
+
+    def as_dict(self) -> dict[str, int]:
+        named = {"max_source_length": self.source, "max_target_length": self.target}
+        return {name: limit for name, limit in named.items() if limit is not None}
+
+
+def _a_word(model: PreTrainedModel) -> int:
+    """Any but padding, whose positions some models skip."""
+    padding = {getattr(config, "pad_token_id", None) for config in (model.config, model.generation_config)}
+    return next(word for word in range(3) if word not in padding)
+
+
+def _room(model: PreTrainedModel, source: torch.Tensor, target: torch.Tensor) -> int | None:
+    with torch.no_grad(), _TablesOfPositions() as tables:
+        model(input_ids=source, attention_mask=torch.ones_like(source), decoder_input_ids=target, use_cache=False, return_dict=True)
+    return min(tables.room, default=None)
+
+
+class _TablesOfPositions(TorchDispatchMode):
+    """room: for every look-up at consecutive places, how many places the table has from the first of them on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room: list[int] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if function in LOOK_UPS and args[0].dim() == 2 and (function is not torch.ops.aten.index_select.default or args[1] == 0):
+            places = args[LOOK_UPS[function]].flatten()
+            # A table that is read whole does not end where positions do: Pegasus-X looks its global tokens up so.
+            if LENGTH <= len(places) < len(args[0]) and bool((places[1:] - places[:-1] == 1).all()):
+                self.room.append(len(args[0]) - int(places[0]))
+        return function(*args, **(kwargs or {}))
