@@ -56,7 +56,7 @@ def tiny_config(model_type: str, **changes: Any) -> Any:
     sizes = _known(kind, SIZES)
     parts = [name for name in ("encoder", "decoder") if name in _names(kind) and model_type.startswith("t5gemma")]
     if parts:
-        module = getattr(importlib.import_module(kind.__module__), "T5GemmaModuleConfig")
+        module = importlib.import_module(kind.__module__).T5GemmaModuleConfig
         sizes |= {name: module(**_known(module, {**SIZES, **SPECIAL})) for name in parts}
     return kind(**{**sizes, **SPECIAL, **changes})
 
