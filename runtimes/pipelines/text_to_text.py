@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, overload
@@ -66,6 +67,8 @@ class TextToText:
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
         self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
+        # Calls tend to ask for the same again, and a small model answers in a few milliseconds.
+        self._generation = lru_cache(maxsize=16, typed=True)(partial(_generation, manifest.generation, manifest.limits["vocab_size"]))
 
     @overload
     def __call__(self, inputs: str, /, **options: Any) -> str: ...
@@ -285,11 +288,12 @@ class TextToText:
             if asked.setdefault(where, language) != language:
                 raise OptionError(f"target_lang={own['target_lang']!r} is {where}={language}, and {where}={asked[where]!r} is given: leave one out.")
             language = None if where == "decoder_start_token_id" else language
-        generation = GenerationOptions.from_defaults(self.manifest.generation, **asked)
-        check_in_vocabulary("decoder_start_token_id", [generation.start_token_id], model.vocab_size)
-        check_in_vocabulary("pad_token_id", [generation.filler_token_id], model.vocab_size)
+        try:
+            generation = self._generation(**asked)
+        except TypeError:  # a list, say, which cannot be looked up
+            generation = self._generation.__wrapped__(**asked)
         starts = decoder_starts(own.pop("decoder_prefix", None), inputs, generation, language, self._tokenizer.encode_target, model.vocab_size)
-        for length in {1, *map(len, starts)}:
+        for length in {*map(len, starts)} - {1}:
             generation.active_rules(length, model.vocab_size, encoder_ids=())  # raises for lengths and token ids that do not fit the model
         settings = _Settings(generation, **{"repetition_guard": own.get("overflow") == "split", **own}, starts=starts)
         check_should_stop(settings.should_stop)
@@ -337,6 +341,15 @@ class TextToText:
         except OptionError:
             return False
         return True
+
+
+def _generation(defaults: Mapping[str, Any], vocab_size: int, /, **asked: Any) -> GenerationOptions:
+    """The options of a generation. Raises OptionError for lengths and token ids that do not fit the model."""
+    generation = GenerationOptions.from_defaults(defaults, **asked)
+    check_in_vocabulary("decoder_start_token_id", [generation.start_token_id], vocab_size)
+    check_in_vocabulary("pad_token_id", [generation.filler_token_id], vocab_size)
+    generation.active_rules(1, vocab_size, encoder_ids=())
+    return generation
 
 
 def _lines(inputs: object) -> Sequence[str]:
