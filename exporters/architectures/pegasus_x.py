@@ -16,7 +16,9 @@ from zen_edge.exporters.attention import attend, replaced
 TASK = "summarization"
 
 
-def _layer(layer: PegasusXEncoderLayer, hidden_states: torch.Tensor, global_hidden_states: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> Any:
+def _layer(
+    layer: PegasusXEncoderLayer, hidden_states: torch.Tensor, global_hidden_states: torch.Tensor, attention_mask: torch.Tensor, **_: Any
+) -> Any:
     """hidden_states (B,T,D), global_hidden_states (B,G,D), attention_mask (B,T), 0 where a word is -> both states."""
     words, globals_ = layer.self_attn_layer_norm(hidden_states), layer.global_self_attn_layer_norm(global_hidden_states)
     shift = layer.block_size // 2 if layer.stagger_blocks_this_layer else 0

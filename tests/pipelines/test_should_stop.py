@@ -77,7 +77,9 @@ def test_with_a_prefix(pipeline):
     assert len(seen) == 2
 
 
-@pytest.mark.parametrize("options", [{"num_beams": 1}, {"num_beams": 4}, {"num_beams": 1, "do_sample": True, "seed": 2}, {"decoder_prefix": "le jeu"}])
+@pytest.mark.parametrize(
+    "options", [{"num_beams": 1}, {"num_beams": 4}, {"num_beams": 1, "do_sample": True, "seed": 2}, {"decoder_prefix": "le jeu"}]
+)
 def test_a_stream_ends_with_what_a_call_gives(options, pipeline, lines):
     for line in lines[::110]:
         for steps in (1, 3, 5):
