@@ -12,7 +12,7 @@ from zen_edge.inputs import BUILT_IN
 PAD, BOS, EOS, UNKNOWN = 1, 0, 2, 3
 LAYERS, HEADS, HEAD_SIZE = 2, 4, 8
 WORDS = 320
-NEW_TOKENS, DIFFERENT = 16, 10
+NEW_TOKENS, DIFFERENT = 16, 20
 
 # What configurations call their sizes; each takes those that it knows.
 SIZES = {
@@ -61,8 +61,8 @@ def tiny_config(model_type: str, **changes: Any) -> Any:
     return kind(**{**sizes, **SPECIAL, **changes})
 
 
-def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.5, **changes: Any) -> Any:
-    """A model with random weights. loudness: how far projections spread what they are given; queries and keys twice as far."""
+def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.5, spread: float = 1.0, **changes: Any) -> Any:
+    """A model with random weights. loudness: how far projections spread what they are given; queries and keys twice as far. spread: of embeddings."""
     import torch
     import transformers
 
@@ -74,7 +74,7 @@ def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.5, **changes:
             if weights.dim() == 1:
                 weights.uniform_(0.5, 1.5) if name.endswith("weight") else weights.normal_(0, 0.1)
             elif {"embed", "embeddings", "shared", "bias", "head"} & set(words):
-                weights.normal_(0, 1.0)
+                weights.normal_(0, spread)
             else:
                 gain = 2.0 if {"q", "k", "query", "key"} & set(words) else 1.0
                 gain *= HEAD_SIZE**-0.5 if name.endswith(".q.weight") else 1  # T5 and its kin do not scale scores; their queries are as small
@@ -82,19 +82,20 @@ def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.5, **changes:
         for name, buffer in model.named_buffers():
             if name.endswith("final_logits_bias"):
                 buffer.normal_(0, 0.5)
-    for name, value in {"max_length": None, "max_new_tokens": NEW_TOKENS, "forced_eos_token_id": None, **SPECIAL}.items():
+    special = {name: changes.get(name, id) for name, id in SPECIAL.items()}
+    for name, value in {"max_length": None, "max_new_tokens": NEW_TOKENS, "forced_eos_token_id": None, **special}.items():
         setattr(model.generation_config, name, value)
     return model
 
 
-def talkative_model(model_type: str, **changes: Any) -> Any:
-    """The first of several models that says at least ten different words: one that repeats itself would prove nothing about decoding."""
+def talkative_model(model_type: str, tokenizer: Any = None, **changes: Any) -> Any:
+    """The first of several models that says twenty different words: one that repeats itself would prove nothing about decoding."""
     import torch
 
-    batch = tiny_tokenizer()([line.source for line in BUILT_IN], padding=True, return_tensors="pt")
+    batch = (tokenizer or tiny_tokenizer())([line.source for line in BUILT_IN], padding=True, return_tensors="pt")
     most: tuple[int, Any] = (0, None)
-    for seed, loudness in product(range(1, 9), (1.0, 1.5, 3.0)):
-        model = tiny_model(model_type, seed, loudness, **changes)
+    for seed, loudness, spread in product(range(1, 9), (1.0, 1.5, 3.0), (1.0, 0.2)):
+        model = tiny_model(model_type, seed, loudness, spread, **changes)
         with torch.no_grad():
             rows = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
         said = len(set(rows.flatten().tolist()))
@@ -117,11 +118,16 @@ def tiny_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
-def write_tiny(folder: Path, model_type: str, **changes: Any) -> Any:
-    """A checkpoint in Hugging Face layout; returns its model."""
-    model = talkative_model(model_type, **changes)
+def write_tiny(folder: Path, model_type: str, tokenizer: Any = None, **changes: Any) -> Any:
+    """A checkpoint in Hugging Face layout, with the vocabulary and special tokens of `tokenizer` or of whole words; returns its model."""
+    if tokenizer is not None:
+        sizes = dict.fromkeys(("vocab_size", "src_vocab_size", "tgt_vocab_size"), len(tokenizer))
+        ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "decoder_start_token_id": tokenizer.eos_token_id}
+        known = _names(type(tiny_config(model_type)))
+        changes = {name: size for name, size in sizes.items() if name in known} | ids | changes
+    model = talkative_model(model_type, tokenizer, **changes)
     model.save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
+    (tokenizer or tiny_tokenizer()).save_pretrained(folder)
     return model
 
 

@@ -1,0 +1,117 @@
+"""Tiny checkpoints of every family, with a tokenizer of their kind trained on the spot, exported once."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, ByT5Tokenizer
+
+from zen_edge import check
+from zen_edge.benchmarks.tiny import write_tiny
+from zen_edge.bundle import Bundle
+from zen_edge.exporters import export
+
+
+@dataclass(frozen=True)
+class Family:
+    """model_type, its kind of tokenizer, and what its configuration says."""
+
+    model_type: str
+    tokenizer: str | None = None  # of whole words
+    config: dict[str, Any] | None = None
+
+
+FAMILIES = {
+    "bart": Family("bart", "bart", {"forced_bos_token_id": 0}),
+    "t5-gated": Family("t5", "t5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "m2m_100": Family("m2m_100", "m2m_100"),
+    "nllb": Family("m2m_100", "nllb"),
+    "t5": Family("t5", "t5", {"num_decoder_layers": 1}),
+    "mt5": Family("mt5", "t5"),
+    "umt5": Family("umt5", "umt5"),
+    "byt5": Family("t5", "byt5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "mbart": Family("mbart", "mbart"),
+    "mbart50": Family("mbart", "mbart50"),
+    "pegasus": Family("pegasus", "pegasus"),
+    "pegasus_x": Family("pegasus_x", "pegasus", {"encoder_layers": 3}),
+    "blenderbot": Family("blenderbot", "blenderbot"),
+    "blenderbot-small": Family("blenderbot-small", "blenderbot_small"),
+    "plbart": Family("plbart", "plbart"),
+    "mvp": Family("mvp", "bart"),
+    "fsmt": Family("fsmt"),
+    "bigbird_pegasus": Family("bigbird_pegasus", "pegasus"),
+    "encoder-decoder": Family("encoder-decoder"),
+    "bart-untied": Family("bart", "bart", {"tie_word_embeddings": False, "activation_function": "relu", "decoder_layers": 1, "d_model": 48}),
+}
+DEFAULT = ("bart", "t5-gated", "m2m_100")  # one trace of a family each; the others are a sweep
+
+
+@dataclass(frozen=True)
+class Exported:
+    family: Family
+    checkpoint: Path
+    model: Any
+    tokenizer: Any
+    bundle: Bundle
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Threads cost more than they bring at these sizes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def kinds() -> ModuleType:
+    """The builders of tokenizers that tests/tokenization/kinds has."""
+    path = Path(__file__).parents[2] / "tokenization" / "kinds" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("kinds_of_tokenizers", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def write_family(kinds: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Any]]:
+    """write_family(name) -> a checkpoint's folder and its model, which says twenty different words."""
+
+    def write(name: str) -> tuple[Path, Any]:
+        family, folder = FAMILIES[name], tmp_path_factory.mktemp(name)
+        tokenizer = None
+        if family.tokenizer == "byt5":
+            tokenizer = ByT5Tokenizer()
+        elif family.tokenizer is not None:
+            made = tmp_path_factory.mktemp(f"{name}-tokenizer")
+            getattr(kinds, family.tokenizer)(made).save_pretrained(made)
+            tokenizer = AutoTokenizer.from_pretrained(made)
+        return folder, write_tiny(folder, family.model_type, tokenizer, **(family.config or {}))
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def export_family(write_family: Callable[[str], tuple[Path, Any]]) -> Callable[..., Exported]:
+    """export_family(name, precision): the bundle, checked against PyTorch on the way. Each once."""
+    written: dict[str, tuple[Path, Any]] = {}
+    exported: dict[tuple[str, str], Exported] = {}
+
+    def make(name: str, precision: str = "fp32") -> Exported:
+        if (name, precision) not in exported:
+            folder, model = written[name] = written.get(name) or write_family(name)
+            bundle = export(folder, folder.parent / f"{folder.name}-{precision}", task="translation", precision=precision, verify=check.verify)
+            exported[name, precision] = Exported(FAMILIES[name], folder, model, AutoTokenizer.from_pretrained(folder), bundle)
+        return exported[name, precision]
+
+    return make
