@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -54,10 +53,6 @@ def tiny_config(model_type: str, **changes: Any) -> Any:
         return EncoderDecoderConfig.from_encoder_decoder_configs(*sides, **SPECIAL, **changes)
     kind = type(AutoConfig.for_model(model_type))
     sizes = _known(kind, SIZES)
-    parts = [name for name in ("encoder", "decoder") if name in _names(kind) and model_type.startswith("t5gemma")]
-    if parts:
-        module = importlib.import_module(kind.__module__).T5GemmaModuleConfig
-        sizes |= {name: module(**_known(module, {**SIZES, **SPECIAL})) for name in parts}
     return kind(**{**sizes, **SPECIAL, **changes})
 
 

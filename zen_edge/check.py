@@ -105,8 +105,8 @@ def compare(
     from zen_edge.runtimes.tokenization import load_tokenizer
 
     language = manifest.tokenizer.get("target_lang")  # the checkpoint's own, where it speaks several and names one
-    forced = load_tokenizer(folder, manifest.tokenizer).forced_bos_token_id(language) if language else None
-    reference: Reference = make_reference(checkpoint, str(manifest.tokenizer.get("prefix", "")), forced)
+    spoken = load_tokenizer(folder, manifest.tokenizer).forced_bos_token_id(language) if language else None
+    reference: Reference = make_reference(checkpoint, str(manifest.tokenizer.get("prefix", "")), spoken)
     if manifest.source.get("weights_sha256") != reference.weights_hash:
         raise CheckFailedError(
             f"the bundle was made from other weights ({manifest.source.get('name')}) than {checkpoint.name}: give the checkpoint it was exported from, "

@@ -23,8 +23,10 @@ def config(model_type: str, **params: object) -> SimpleNamespace:
 
 @pytest.mark.parametrize(
     ("model_type", "task"),
-    [("marian", "translation"), ("mbart", "translation"), ("m2m_100", "translation"), ("fsmt", "translation"), ("pegasus", "summarization")]
-    + [("pegasus_x", "summarization"), ("bigbird_pegasus", "summarization")],
+    [
+        *((name, "translation") for name in ("marian", "mbart", "m2m_100", "fsmt")),
+        *((name, "summarization") for name in ("pegasus", "pegasus_x", "bigbird_pegasus")),
+    ],
 )
 def test_the_task_of_an_architecture(model_type, task):
     assert find_task(config(model_type), None) == task

@@ -65,7 +65,7 @@ def test_tokens_in_padded_batches(export_family, name, options):
 
 
 @families
-@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), pytest.param("int8", 0.25, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), pytest.param("int8", 0.4, marks=pytest.mark.sweep)])
 def test_logits_word_by_word(export_family, name, precision, bound):
     """Through the runtime's own steps, forced along what PyTorch says, the rows padded beyond the longest."""
     exported = export_family(name, precision)
