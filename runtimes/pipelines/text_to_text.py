@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, overload
@@ -14,40 +13,17 @@ import numpy as np
 from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.batching import batches, pad
-from zen_edge.runtimes.decoding import GenerationOptions, Search, SearchState, Sequence_, search
-from zen_edge.runtimes.decoding.checks import check_in_vocabulary
+from zen_edge.runtimes.decoding import Search, SearchState, Sequence_, search
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
-from zen_edge.runtimes.pipelines.decoder_prefix import decoder_starts
 from zen_edge.runtimes.pipelines.hypothesis import Hypothesis
 from zen_edge.runtimes.pipelines.long_text import LIMIT, LongText
-from zen_edge.runtimes.pipelines.names import OWN, check_names
-from zen_edge.runtimes.pipelines.progress import Progress, ShouldStop, asking, check_should_stop
+from zen_edge.runtimes.pipelines.progress import Progress, asking
 from zen_edge.runtimes.pipelines.repetition_guard import guarded, needed_guard
+from zen_edge.runtimes.pipelines.settings import Settings, SettingsReader
 from zen_edge.runtimes.text.documents import TRANSLATE, Treatment, answer_all
 from zen_edge.runtimes.text.pieces import Pieces
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.streaming import TextStream
-
-OVERFLOWS = ("error", "split", "truncate")
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """The options of one call, checked."""
-
-    generation: GenerationOptions
-    overflow: str = "error"
-    repetition_guard: bool = False
-    source_lang: str | None = None
-    target_lang: str | None = None
-    should_stop: ShouldStop | None = None
-    token_log_probs: bool = False
-    starts: Sequence[tuple[int, ...]] = ()  # the decoder's first ids of each input
-
-    @property
-    def nothing(self) -> list[Hypothesis]:
-        """The results of a blank line."""
-        return [Hypothesis("", (), 0.0, () if self.token_log_probs else None)] * self.generation.num_return_sequences
 
 
 class TextToText:
@@ -67,8 +43,7 @@ class TextToText:
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
         self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
-        # Calls tend to ask for the same again, and a small model answers in a few milliseconds.
-        self._generation = lru_cache(maxsize=16, typed=True)(partial(_generation, manifest.generation, manifest.limits["vocab_size"]))
+        self._options = SettingsReader(manifest, self._tokenizer)
 
     @overload
     def __call__(self, inputs: str, /, **options: Any) -> str: ...
@@ -137,7 +112,7 @@ class TextToText:
         )
 
     def _input_answers(
-        self, inputs: Sequence[tuple[int, str]], settings: _Settings, *, scores: bool
+        self, inputs: Sequence[tuple[int, str]], settings: Settings, *, scores: bool
     ) -> Iterator[tuple[int, list[Hypothesis] | InputError]]:
         """(place, answer) of inputs, each with its line: first those that need no model, then the others by length, last those decoded twice."""
         rows: dict[int, list[int]] = {}
@@ -172,7 +147,7 @@ class TextToText:
                 yield place, found
 
     def _decoded(
-        self, rows: Mapping[int, list[int]], lines: Sequence[int], settings: _Settings, *, scores: bool
+        self, rows: Mapping[int, list[int]], lines: Sequence[int], settings: Settings, *, scores: bool
     ) -> Iterator[tuple[int, list[Hypothesis] | InputError, bool]]:
         """(place, answer, whether the call was stopped) of ids by place; `lines` has the line of each place."""
         width = max(settings.generation.num_beams, settings.generation.num_return_sequences)
@@ -191,11 +166,11 @@ class TextToText:
                 elif failure is not None:
                     yield place, failure, stopped
 
-    def _hypothesis(self, start: tuple[int, ...], found: Sequence_, settings: _Settings) -> Hypothesis:
+    def _hypothesis(self, start: tuple[int, ...], found: Sequence_, settings: Settings) -> Hypothesis:
         tokens = start[1:] + found.tokens
         return Hypothesis(self._tokenizer.decode(tokens), tokens, found.score, (found.log_probs or ()) if settings.token_log_probs else None)
 
-    def _long_text(self, settings: _Settings) -> LongText:
+    def _long_text(self, settings: Settings) -> LongText:
         return LongText(
             self.treatment,
             encode=lambda text: self._ids(text, settings),
@@ -206,7 +181,7 @@ class TextToText:
             results=settings.generation.num_return_sequences,
         )
 
-    def _stream_pieces(self, pieces: Pieces, settings: _Settings) -> Iterator[str]:
+    def _stream_pieces(self, pieces: Pieces, settings: Settings) -> Iterator[str]:
         stopped: list[Progress] = []
         given = settings.should_stop
 
@@ -236,7 +211,7 @@ class TextToText:
         if best.text:
             yield best.text
 
-    def _stream(self, ids: list[int], settings: _Settings) -> Iterator[str]:
+    def _stream(self, ids: list[int], settings: Settings) -> Iterator[str]:
         if not ids:
             return
         shown = TextStream(self._tokenizer.decode)
@@ -255,7 +230,7 @@ class TextToText:
             if found is not None:
                 return
 
-    def _search(self, rows: list[list[int]], starts: Sequence[tuple[int, ...]], settings: _Settings, *, scores: bool) -> Search:
+    def _search(self, rows: list[list[int]], starts: Sequence[tuple[int, ...]], settings: Settings, *, scores: bool) -> Search:
         model = self._open_model()
         ids, mask = pad(rows, self._tokenizer.pad_token_id)
         start = np.array(starts, np.int64)
@@ -276,46 +251,11 @@ class TextToText:
             raise ZenEdgeError("this pipeline is closed; load the bundle again.")
         return self._model
 
-    def _settings(self, options: Mapping[str, Any], inputs: int, *, scores: bool) -> _Settings:
-        """Raises OptionError before any line is looked at, ZenEdgeError for a closed pipeline."""
-        model = self._open_model()
-        check_names(options)
-        own = {name: options[name] for name in OWN if name in options}
-        asked = {name: options[name] for name in options.keys() - own.keys()}
-        language = self._tokenizer.forced_bos_token_id(own["target_lang"]) if own.get("target_lang") is not None else None
-        if language is not None:
-            where = self._where_languages_go(asked)
-            if asked.setdefault(where, language) != language:
-                raise OptionError(f"target_lang={own['target_lang']!r} is {where}={language}, and {where}={asked[where]!r} is given: leave one out.")
-            language = None if where == "decoder_start_token_id" else language
-        try:
-            generation = self._generation(**asked)
-        except TypeError:  # a list, say, which cannot be looked up
-            generation = self._generation.__wrapped__(**asked)
-        starts = decoder_starts(own.pop("decoder_prefix", None), inputs, generation, language, self._tokenizer.encode_target, model.vocab_size)
-        for length in {*map(len, starts)} - {1}:
-            generation.active_rules(length, model.vocab_size, encoder_ids=())  # raises for lengths and token ids that do not fit the model
-        settings = _Settings(generation, **{"repetition_guard": own.get("overflow") == "split", **own}, starts=starts)
-        check_should_stop(settings.should_stop)
-        if not isinstance(settings.token_log_probs, bool):
-            raise OptionError(f"token_log_probs must be true or false, not {settings.token_log_probs!r}.")
-        if settings.token_log_probs and not scores:
-            raise OptionError("token_log_probs=True is for generate(), whose results hold them; a call and stream() give the text alone.")
-        if settings.overflow not in OVERFLOWS:
-            raise OptionError(f"overflow={settings.overflow!r} is not known; there are: {', '.join(OVERFLOWS)}.")
-        if not isinstance(settings.repetition_guard, bool):
-            raise OptionError(f"repetition_guard must be true or false, not {settings.repetition_guard!r}.")
-        self._tokenizer.encode("", source_lang=settings.source_lang, target_lang=settings.target_lang)  # a language it does not have
-        return settings
+    def _settings(self, options: Mapping[str, Any], inputs: int, *, scores: bool) -> Settings:
+        self._open_model()  # a closed pipeline says so before anything else
+        return self._options.read(options, inputs, scores=scores)
 
-    def _where_languages_go(self, asked: Mapping[str, Any]) -> str:
-        """The option that holds the language: what the decoder starts from where that is a language itself (the first mBART, PLBart), else what
-        is forced after it."""
-        start = asked.get("decoder_start_token_id", self.manifest.generation.get("decoder_start_token_id"))
-        languages = self.manifest.tokenizer.get("languages") or {}
-        return "decoder_start_token_id" if start in languages.values() else "forced_bos_token_id"
-
-    def _encode(self, text: str, settings: _Settings) -> list[int]:
+    def _encode(self, text: str, settings: Settings) -> list[int]:
         """The ids of a line, none for a blank one. Raises InputError for what is not text and for a line too long."""
         if not isinstance(text, str):
             raise InputError(f"expected a text, got {_kind(text)}.")
@@ -332,7 +272,7 @@ class TextToText:
             'or overflow="truncate" (its beginning only).'
         )
 
-    def _ids(self, text: str, settings: _Settings) -> list[int]:
+    def _ids(self, text: str, settings: Settings) -> list[int]:
         return self._tokenizer.encode(text, source_lang=settings.source_lang, target_lang=settings.target_lang)
 
     def _speaks(self, language: str) -> bool:
@@ -341,15 +281,6 @@ class TextToText:
         except OptionError:
             return False
         return True
-
-
-def _generation(defaults: Mapping[str, Any], vocab_size: int, /, **asked: Any) -> GenerationOptions:
-    """The options of a generation. Raises OptionError for lengths and token ids that do not fit the model."""
-    generation = GenerationOptions.from_defaults(defaults, **asked)
-    check_in_vocabulary("decoder_start_token_id", [generation.start_token_id], vocab_size)
-    check_in_vocabulary("pad_token_id", [generation.filler_token_id], vocab_size)
-    generation.active_rules(1, vocab_size, encoder_ids=())
-    return generation
 
 
 def _lines(inputs: object) -> Sequence[str]:
