@@ -17,6 +17,7 @@ from zen_edge.errors import InputError, OptionError
 from zen_edge.inputs import Line
 from zen_edge.manifest import read_manifest
 
+SCORED = {"summarization": "ROUGE-1/2/L are mean F-measures against the given targets, words stemmed, of the rouge-score library."}
 NEW_TOKENS = 128  # most of them, where nothing else is asked for and the model has room
 
 
@@ -43,7 +44,7 @@ def bench(
     """
     asked = field.asked_for(against)
     ours = field.of_bundles(bundles)
-    room = read_manifest(bundles[0]).limits.get("max_target_length")
+    task, room = _common_task(bundles), read_manifest(bundles[0]).limits.get("max_target_length")
     if room is not None and setting.max_new_tokens > room:
         raise OptionError(f"the model has room for {room} tokens of output, fewer than {setting.max_new_tokens}.")
     chosen = fitting(lines, bundles[0]) if source_tokens is None else made_up(lines, bundles[0], source_tokens, setting.seed)
@@ -55,7 +56,7 @@ def bench(
     rows: list[dict[str, Any]] = []
     for shape in shapes:
         case, failed = measure(everyone, batches([line.source for line in chosen], shape.batch_size), shape.num_beams, setting, tell)
-        rows += case_rows(case, shape.batch_size, shape.num_beams, chosen, ours[0].name, _reference(everyone))
+        rows += case_rows(case, shape.batch_size, shape.num_beams, chosen, ours[0].name, _reference(everyone), task)
         failures += failed
         told |= {f"{name}{_apart(measured.contestant)}": version for measured in case for name, version in measured.versions.items()}
     return {
@@ -64,6 +65,7 @@ def bench(
         "cases": rows,
         "failures": [failure_row(failure) for failure in failures],
         "setting": {
+            "task": task,
             "interleaved": len(everyone) > 1,
             "baseline": ours[0].name,
             "lines": len(chosen),
@@ -75,8 +77,15 @@ def bench(
             "seconds": setting.seconds,
             "seed": setting.seed,
         },
-        "notes": [*busy(about), *notes(setting, len(everyone) > 1)],
+        "notes": [*busy(about), *notes(setting, len(everyone) > 1, task)],
     }
+
+
+def _common_task(bundles: Sequence[Path]) -> str:
+    tasks = {read_manifest(bundle).task for bundle in bundles}
+    if len(tasks) > 1:
+        raise InputError(f"the bundles are for different tasks ({', '.join(sorted(tasks))}): measure them one task at a time.")
+    return tasks.pop()
 
 
 def most_new_tokens(bundle: Path) -> int:
@@ -92,7 +101,7 @@ def busy(about: dict[str, Any]) -> list[str]:
     return [f"The machine was busy (load average {load} on {cores} cores): measure again when it is idle before you rely on these figures."]
 
 
-def notes(setting: Setting, interleaved: bool) -> list[str]:
+def notes(setting: Setting, interleaved: bool, task: str) -> list[str]:
     """How it was measured, and what was not."""
     turns = (
         f"Interleaved: every round asks each engine once, in shuffled order, about the same lines, with a pause of {1e3 * SETTLE_S:.0f} ms between turns. "
@@ -115,7 +124,8 @@ def notes(setting: Setting, interleaved: bool) -> list[str]:
         "cpu_ms is the median time that all threads of a call spent on the CPU, spinning included.",
         "time_ratio is an engine's time over the first bundle's, round by round: above 1 the bundle is faster, below 1 it is slower.",
         length,
-        "chrF is against the given targets; agreement is chrF against the texts of another engine, and says nothing about which of the two is better.",
+        SCORED.get(task, "chrF is against the given targets."),
+        "agreement is chrF against the texts of another engine, and says nothing about which of the two is better.",
     ]
 
 

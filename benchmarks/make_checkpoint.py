@@ -8,49 +8,68 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zen_edge.demo import shipped_model
 
-PAD = 58100
-# As OPUS-MT publishes them: 74 M parameters.
-SHAPES: dict[str, dict[str, Any]] = {
-    "marian-74m": {
-        "vocab_size": PAD + 1,
-        "d_model": 512,
-        "encoder_layers": 6,
-        "decoder_layers": 6,
-        "encoder_ffn_dim": 2048,
-        "decoder_ffn_dim": 2048,
-        "encoder_attention_heads": 8,
-        "decoder_attention_heads": 8,
-        "activation_function": "swish",
-        "scale_embedding": True,
-        "static_position_embeddings": True,
-        "max_position_embeddings": 512,
-        "pad_token_id": PAD,
-        "eos_token_id": 0,
-        "bos_token_id": 0,
-        "decoder_start_token_id": PAD,
-        "forced_eos_token_id": 0,
-    }
-}
+PAD = 58100  # of Marian; its vocabulary ends there
+
+
+@dataclass(frozen=True)
+class Shape:
+    """sizes: of the configuration of `model_type`. tokenizer: writes its files into a folder, for the configuration it is given."""
+
+    model_type: str
+    sizes: dict[str, Any]
+    tokenizer: Callable[[Path, Any], None]
 
 
 def write(out: Path, shape: str = "marian-74m", seed: int = 0) -> None:
-    """A Marian checkpoint in Hugging Face layout, with the shipped model's tokenizer; words up to the vocabulary's size are made up."""
-    import torch
-    from transformers import MarianConfig, MarianMTModel
+    """A checkpoint in Hugging Face layout, with a tokenizer made of the shipped model's words; words up to the vocabulary's size are made up."""
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    config = MarianConfig(**SHAPES[shape])
+    chosen = SHAPES[shape]
+    config = AutoConfig.for_model(chosen.model_type, **chosen.sizes)
+    model = AutoModelForSeq2SeqLM.from_config(config).eval()
+    randomize(model, seed)
+    model.save_pretrained(out)
+    chosen.tokenizer(out, config)
+
+
+def randomize(model: Any, seed: int) -> None:
+    """Weights with which greedy search says other words all the time, as a trained model does: transformers' own random ones repeat one word.
+
+    Every word must leave its mark: attention, which averages words, adds less than it would, and the feed-forward layers more; what an activation
+    adds on average, the same for every word, is taken out.
+    """
+    import torch
+
+    gains = {"out_proj": 0.3, "o": 0.3, "fc1": 3.0, "fc2": 3.0, "wi": 3.0, "wo": 3.0}
     torch.manual_seed(seed)
-    MarianMTModel(config).eval().save_pretrained(out)
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            layer = name.split(".")[-2]
+            if weights.dim() == 1 or not weights.requires_grad:  # gains and biases, and positions that are sines
+                continue
+            if isinstance(model.get_submodule(name.rpartition(".")[0]), torch.nn.Embedding):
+                weights.normal_(0, 0.1)
+                continue
+            weights.normal_(0, gains.get(layer, 1.0) * weights.shape[-1] ** -0.5)
+            if layer == "q":  # of T5, which divides no score by the root of the head size
+                weights *= model.config.d_kv**-0.5
+            if layer in ("fc2", "wo"):
+                weights -= weights.mean(-1, keepdim=True)
+
+
+def marian_tokenizer(out: Path, config: Any) -> None:
+    """The shipped model's own, with a longer word list."""
     shipped = shipped_model()
-    words = json.loads((shipped / "vocab.json").read_text(encoding="utf-8"))
-    words = {word: id for word, id in words.items() if word != "<pad>"}
+    words = {word: id for word, id in _shipped_words().items() if word != "<pad>"}
     words |= {f"▁w{id}": id for id in range(len(words), config.pad_token_id)} | {"<pad>": config.pad_token_id}
     (out / "vocab.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
     for name in ("source.spm", "target.spm"):
@@ -58,6 +77,101 @@ def write(out: Path, shape: str = "marian-74m", seed: int = 0) -> None:
     settings = json.loads((shipped / "tokenizer_config.json").read_text(encoding="utf-8"))
     settings["model_max_length"] = config.max_position_embeddings
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def bart_tokenizer(out: Path, config: Any) -> None:
+    """Byte-level BPE, trained on the shipped model's words, in the two files and the class that every library knows."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    bpe = ByteLevelBPETokenizer()
+    texts = (word.replace("▁", " ") for word in _shipped_words() if not word.startswith("<"))
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    bpe.train_from_iterator(texts, vocab_size=config.vocab_size - 1, min_frequency=1, special_tokens=special, show_progress=False)
+    bpe.save_model(str(out))
+    words = json.loads((out / "vocab.json").read_text(encoding="utf-8"))
+    words |= {f"Ġw{id}": id for id in range(len(words), config.vocab_size - 1)} | {"<mask>": config.vocab_size - 1}
+    (out / "vocab.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
+    _settings(out, tokenizer_class="BartTokenizer", model_max_length=config.max_position_embeddings, mask_token="<mask>", bos_token="<s>")
+
+
+def t5_tokenizer(out: Path, config: Any) -> None:
+    """A unigram model with the shipped model's pieces and their scores, as tokenizer.json; 100 places for masked spans end the vocabulary."""
+    from sentencepiece import SentencePieceProcessor
+    from transformers import T5TokenizerFast
+
+    pieces = SentencePieceProcessor(model_file=str(shipped_model() / "source.spm"))
+    scored = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    taken = {piece for piece, _ in scored}
+    for id in range(pieces.get_piece_size()):
+        if (piece := pieces.id_to_piece(id)) not in taken and not pieces.is_control(id):
+            scored.append((piece, pieces.get_score(id)))
+    scored += [(f"▁w{id}", -100.0) for id in range(len(scored), T5_WORDS)]
+    T5TokenizerFast(vocab=scored, extra_ids=T5_SPANS, model_max_length=512).save_pretrained(out)
+    settings = json.loads((out / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings["additional_special_tokens"] = settings.pop("extra_special_tokens")  # the name that transformers 4, of other engines, knows too
+    (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _shipped_words() -> dict[str, int]:
+    words: dict[str, int] = json.loads((shipped_model() / "vocab.json").read_text(encoding="utf-8"))
+    return words
+
+
+def _settings(out: Path, **settings: Any) -> None:
+    common = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (out / "tokenizer_config.json").write_text(json.dumps(common | settings, indent=2) + "\n", encoding="utf-8")
+
+
+T5_WORDS, T5_SPANS = 32000, 100
+SHAPES = {
+    # As OPUS-MT publishes them: 74 M parameters.
+    "marian-74m": Shape(
+        "marian",
+        {
+            "vocab_size": PAD + 1,
+            "d_model": 512,
+            "encoder_layers": 6,
+            "decoder_layers": 6,
+            "encoder_ffn_dim": 2048,
+            "decoder_ffn_dim": 2048,
+            "encoder_attention_heads": 8,
+            "decoder_attention_heads": 8,
+            "activation_function": "swish",
+            "scale_embedding": True,
+            "static_position_embeddings": True,
+            "max_position_embeddings": 512,
+            "pad_token_id": PAD,
+            "eos_token_id": 0,
+            "bos_token_id": 0,
+            "decoder_start_token_id": PAD,
+            "forced_eos_token_id": 0,
+        },
+        marian_tokenizer,
+    ),
+    # 139 M parameters.
+    "bart-base": Shape(
+        "bart",
+        {
+            "vocab_size": 50265,
+            "d_model": 768,
+            "encoder_layers": 6,
+            "decoder_layers": 6,
+            "encoder_ffn_dim": 3072,
+            "decoder_ffn_dim": 3072,
+            "encoder_attention_heads": 12,
+            "decoder_attention_heads": 12,
+            "max_position_embeddings": 1024,
+            "forced_eos_token_id": 2,
+        },
+        bart_tokenizer,
+    ),
+    # Version 1.0: relu, one table for both sides and the head. 223 M parameters.
+    "t5-base": Shape(
+        "t5",
+        {"vocab_size": 32128, "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12, "decoder_start_token_id": 0},
+        t5_tokenizer,
+    ),
+}
 
 
 if __name__ == "__main__":

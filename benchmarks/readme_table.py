@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.benchmarks.run import RESULTS
-from zen_edge.benchmarks.terminal import cases, failed_where, number
+from zen_edge.benchmarks.terminal import cases, failed_where, number, score_name, scores
 from zen_edge.errors import ZenEdgeError
 from zen_edge.files import write_whole
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
-TOLD = ("onnxruntime", "torch", "transformers", "ctranslate2", "optimum-onnx (optimum)")
+TOLD = ("onnxruntime", "torch", "transformers", "ctranslate2", "optimum-onnx (optimum)", "openvino (openvino)", "optimum-intel (openvino)")
 
 
 def updated(readme: str, results: Sequence[dict[str, Any]]) -> str:
@@ -35,7 +35,7 @@ def tables(result: dict[str, Any]) -> str:
     grouped = cases(result)
     names = list(dict.fromkeys(row["name"] for row in result["cases"]))
     heads = ["engine", *(f"batch {size}, {'greedy' if beams == 1 else f'beam {beams}'}" for (size, beams), _ in grouped)]
-    heads += ["peak memory", "on disk", "load + first call", "chrF", "agreement"]
+    heads += ["peak memory", "on disk", "load + first call", score_name(result), "agreement"]
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for name in names:
         found = [next((row for row in of_case if row["name"] == name), None) for _, of_case in grouped]
@@ -43,12 +43,15 @@ def tables(result: dict[str, Any]) -> str:
         costs = [f"{number(first[key])} MB" for key in ("peak_memory_mb", "disk_mb")] + [f"{number(first['load_s'] + first['first_call_s'])} s"]
         rows.append([name, *(_cell(row, result["setting"]["baseline"]) for row in found), *costs, *_scores(first, result)])
     versions = ", ".join(f"{name.partition(' ')[0]} {result['versions'][name]}" for name in TOLD if name in result["versions"])
-    left_out = "".join(f" {failed_where(failure)} could not take part." for failure in result["failures"])
+    for failure in result["failures"]:
+        if failure["batch_size"] is None:
+            rows.append([f"{failed_where(failure)}", f"could not take part: {_plain(failure['error'])}", *[""] * (len(heads) - 2)])
+    failed = "".join(f" {failed_where(failure)}: {_plain(failure['error'])}." for failure in result["failures"] if failure["batch_size"] is not None)
     return "\n".join(
         [
             f"**{result['title']}.** {about['cpu']}, threads: {about['threads']}; {versions}. Milliseconds per call, median of interleaved rounds; "
             f"behind it how many times {result['setting']['baseline']}'s time that is, round by round. Tokenization is timed; starting Python is not. "
-            f"Memory, load, chrF and agreement (chrF against PyTorch's texts) are of the first column.{left_out}",
+            f"Memory, load, {score_name(result)} and agreement (chrF against PyTorch's texts) are of the first column.{failed}",
             "",
             *("| " + " | ".join(row) + " |" for row in rows),
         ]
@@ -65,7 +68,12 @@ def _cell(row: dict[str, Any] | None, baseline: str) -> str:
 def _scores(row: dict[str, Any], result: dict[str, Any]) -> list[str]:
     if result["setting"]["exactly"]:
         return ["-", "-"]  # forced lengths say nothing about texts
-    return [f"{row['quality'][key]:.1f}" if key in row["quality"] else "-" for key in ("chrf", "agreement_chrf")]
+    return scores(row)
+
+
+def _plain(error: str) -> str:
+    """One cell of a table: no bar ends it, no full stop doubles."""
+    return error.replace("|", "/").removesuffix(".")
 
 
 def saved(folder: Path = RESULTS) -> list[dict[str, Any]]:

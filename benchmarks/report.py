@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.benchmarks.plots import plots
-from zen_edge.benchmarks.terminal import COLUMNS, cases, cells, failed_where, ratio
+from zen_edge.benchmarks.terminal import cases, cells, columns, failed_where, ratio
 from zen_edge.checked import dump, printable, quoted
 from zen_edge.errors import ZenEdgeError
 from zen_edge.files import reason, write_whole
@@ -58,7 +58,7 @@ def to_html(report: dict[str, Any]) -> str:
         f'<h1>zen-edge bench</h1><p class="about">{_text(told)}</p>',
         f'<h2>Could not take part</h2><ul class="bad">{failures}</ul>' if failures else "",
         *(
-            f"<h2>{_text(heading)}</h2>\n<figure>{pictures}</figure>\n{_case_table(rows)}"
+            f"<h2>{_text(heading)}</h2>\n<figure>{pictures}</figure>\n{_case_table(rows, columns(report))}"
             for (heading, pictures), (_, rows) in zip(plots(report), cases(report), strict=True)
         ),
         "<h2>How it was measured</h2><ul>" + "".join(f"<li>{_text(note)}</li>" for note in report["notes"]) + "</ul>",
@@ -70,8 +70,8 @@ def to_html(report: dict[str, Any]) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(filter(None, sections)) + "\n</body></html>\n"
 
 
-def _case_table(rows: list[dict[str, Any]]) -> str:
-    head = "".join(f"<th>{_text(column)}</th>" for column in COLUMNS)
+def _case_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
+    head = "".join(f"<th>{_text(column)}</th>" for column in columns)
     return f'<div class="wide"><table>\n<tr>{head}</tr>\n' + "\n".join(map(_case_row, rows)) + "\n</table></div>"
 
 

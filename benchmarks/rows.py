@@ -10,12 +10,12 @@ import numpy as np
 
 from zen_edge.benchmarks.contestants import Failure
 from zen_edge.benchmarks.measure import Measured
-from zen_edge.errors import MissingDependencyError
 from zen_edge.inputs import Line
+from zen_edge.text_scores import chrf, rouge
 
 
 def case_rows(
-    case: Sequence[Measured], batch_size: int, num_beams: int, lines: Sequence[Line], baseline: str, reference: str
+    case: Sequence[Measured], batch_size: int, num_beams: int, lines: Sequence[Line], baseline: str, reference: str, task: str = "translation"
 ) -> list[dict[str, Any]]:
     """One row for each contestant of a case. baseline: whose speed the others are told against. reference: whose texts."""
     named = {measured.contestant.name: measured for measured in case}
@@ -33,7 +33,7 @@ def case_rows(
             "first_call_s": _digits(measured.first_call_s),
             "peak_memory_mb": _digits(measured.peak_memory_mb),
             "disk_mb": _digits(measured.contestant.disk_mb),
-            "quality": quality(measured, named.get(reference), lines),
+            "quality": quality(measured, named.get(reference), lines, task),
             "name": name,
             "folder": str(measured.contestant.folder),
             "cpu_ms": _digits(1e3 * float(np.median(measured.cpu_seconds))),
@@ -61,21 +61,18 @@ def time_ratio(seconds: Sequence[float], baseline: Sequence[float]) -> dict[str,
     return {"median": _digits(median), "quartiles": [_digits(low), _digits(high)]}
 
 
-def quality(measured: Measured, reference: Measured | None, lines: Sequence[Line]) -> dict[str, Any]:
-    """chrF against the targets, where every line has one, and chrF against the texts of the reference engine."""
-    try:
-        from sacrebleu import corpus_chrf
-    except ImportError:
-        raise MissingDependencyError('scoring text needs sacrebleu: pip install "zen-edge[bench]".') from None
+def quality(measured: Measured, reference: Measured | None, lines: Sequence[Line], task: str = "translation") -> dict[str, Any]:
+    """Against the targets, where every line has one, chrF, or ROUGE for summarization; and chrF against the texts of the reference engine."""
     seen = sorted(measured.texts)
     texts = [measured.texts[line] for line in seen]
     found: dict[str, Any] = {"lines": len(seen)}
     targets = [target for line in seen if (target := lines[line].target) is not None]
     if len(targets) == len(seen):
-        found["chrf"] = round(corpus_chrf(texts, [targets]).score, 2)
+        scored = rouge(texts, targets) if task == "summarization" else {"chrF": chrf(texts, targets)}
+        found |= {name.lower().replace("-", "_"): round(score, 2) for name, score in scored.items()}
     if reference is not None and reference.texts.keys() >= measured.texts.keys():
         others = [reference.texts[line] for line in seen]
-        found["agreement_chrf"] = round(corpus_chrf(texts, [others]).score, 2)
+        found["agreement_chrf"] = round(chrf(texts, others), 2)
         found["agreement_with"] = reference.contestant.name
         found["identical"] = sum(map(str.__eq__, texts, others))
     return found

@@ -20,18 +20,19 @@ from zen_edge.benchmarks.cache import cache_folder, fingerprint, made_once
 from zen_edge.benchmarks.make_checkpoint import SHAPES, write
 from zen_edge.benchmarks.measure import Setting
 from zen_edge.checked import dump
-from zen_edge.demo import shipped_model
 from zen_edge.errors import ZenEdgeError
 from zen_edge.files import write_whole
 from zen_edge.inputs import BUILT_IN, read_lines
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+SHIPPED = {"demo": "marian-en-fr", "summaries": "bart-summaries"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """checkpoint: "demo", or a shape of make_checkpoint. shapes: (batch size, beams). inputs: relative to the project's folder; None: built in."""
+    """checkpoint: one that ships, or a shape of make_checkpoint. shapes: (batch size, beams). inputs: relative to the project's folder; None: built in.
+    task: where the checkpoint does not say it."""
 
     name: str
     title: str
@@ -46,6 +47,8 @@ class Case:
     new_tokens: int | None = None
     inputs: str | None = None
     limit: int | None = None
+    task: str | None = None
+    warm_up: int = 2
 
 
 def known() -> list[str]:
@@ -64,13 +67,14 @@ def run(case: Case, bundles: Sequence[Path], tell: Callable[[str], None]) -> dic
     model = _checkpoint(case.checkpoint, tell)
     lines = BUILT_IN[: case.limit] if case.inputs is None else read_lines(HERE.parent / case.inputs, case.limit)
     with tempfile.TemporaryDirectory() as folder:
-        measured = list(bundles) or [_exported(model, Path(folder) / precision, precision, tell) for precision in case.precisions]
+        measured = list(bundles) or [_exported(case, model, Path(folder) / name, name, tell) for name in case.precisions]
         setting = Setting(
             case.threads,
             case.new_tokens or most_new_tokens(measured[0]),
             exactly=case.new_tokens is not None,
             rounds=case.rounds,
             seconds=case.seconds,
+            warm_up=case.warm_up,
         )
         shapes = [Shape(*shape) for shape in case.shapes]
         report = bench(measured, case.against, str(model), shapes, lines, setting, source_tokens=case.source_tokens, tell=tell)
@@ -80,10 +84,10 @@ def run(case: Case, bundles: Sequence[Path], tell: Callable[[str], None]) -> dic
 
 
 def _checkpoint(name: str, tell: Callable[[str], None]) -> Path:
-    if name == "demo":
-        return shipped_model()
+    if name in SHIPPED:
+        return Path(zen_edge.__file__).parent / "data" / SHIPPED[name]
     if name not in SHAPES:
-        raise ZenEdgeError(f"there is no checkpoint {name!r}; there are: demo, {', '.join(SHAPES)}.")
+        raise ZenEdgeError(f"there is no checkpoint {name!r}; there are: {', '.join((*SHIPPED, *SHAPES))}.")
     key = fingerprint(Path(sys.modules[write.__module__].__file__ or "").read_text(encoding="utf-8"))
 
     def make(out: Path) -> None:
@@ -93,8 +97,8 @@ def _checkpoint(name: str, tell: Callable[[str], None]) -> Path:
     return made_once(cache_folder() / "checkpoints" / f"{name}-{key}", make)
 
 
-def _exported(model: Path, out: Path, precision: str, tell: Callable[[str], None]) -> Path:
-    return zen_edge.export(model, out, precision=precision, tell=lambda step: tell(f"{precision}: {step}")).path
+def _exported(case: Case, model: Path, out: Path, precision: str, tell: Callable[[str], None]) -> Path:
+    return zen_edge.export(model, out, task=case.task, precision=precision, tell=lambda step: tell(f"{precision}: {step}")).path
 
 
 def main() -> None:
@@ -115,7 +119,7 @@ def main() -> None:
         write_whole(given.results / f"{given.case}.json", dump(report) + "\n")
     except ZenEdgeError as error:
         sys.exit(f"{given.case}: {error}")
-    print_report(report, Console(width=140))
+    print_report(report, Console(width=150))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
     console.print(f"{about['cpu']}, {about['threads']} threads", highlight=False, markup=False)
     for (batch_size, num_beams), rows in cases(report):
         table = Table(title=f"batch {batch_size}, beam {num_beams}, {rows[0]['rounds']} rounds", title_justify="left")
-        for column in COLUMNS:
+        for column in columns(report):
             table.add_column(column, justify="left" if column == "engine" else "right", no_wrap=column == "engine")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in cells(row)), _coloured(row))
@@ -29,7 +29,17 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         console.print(Text(f"{failed_where(failure)}: {failure['error']}", "red"))
 
 
-COLUMNS = ("engine", "median ms", "p95", "p99", "tokens/s", "load s", "first call s", "peak MB", "disk MB", "chrF", "agreement", "time ratio")
+SPEED_COLUMNS = ("engine", "median ms", "p95", "p99", "tokens/s", "load s", "first call s", "peak MB", "disk MB")
+SCORES = {"chrF": ("chrf",), "ROUGE-1/2/L": ("rouge_1", "rouge_2", "rouge_l")}
+
+
+def columns(report: dict[str, Any]) -> tuple[str, ...]:
+    return (*SPEED_COLUMNS, score_name(report), "agreement", "time ratio")
+
+
+def score_name(report: dict[str, Any]) -> str:
+    """What texts are held against their targets by: a key of SCORES."""
+    return "ROUGE-1/2/L" if report["setting"].get("task") == "summarization" else "chrF"
 
 
 def cases(report: dict[str, Any]) -> list[tuple[tuple[int, int], list[dict[str, Any]]]]:
@@ -40,8 +50,15 @@ def cases(report: dict[str, Any]) -> list[tuple[tuple[int, int], list[dict[str, 
 def cells(row: dict[str, Any]) -> list[str]:
     """All columns but the last."""
     numbers = (*row["latency_ms"].values(), *(row[key] for key in ("tokens_per_second", "load_s", "first_call_s", "peak_memory_mb", "disk_mb")))
-    scores = (f"{row['quality'][key]:.1f}" if key in row["quality"] else "-" for key in ("chrf", "agreement_chrf"))
-    return [row["name"], *(number(value) for value in numbers), *scores]
+    return [row["name"], *(number(value) for value in numbers), *scores(row)]
+
+
+def scores(row: dict[str, Any]) -> list[str]:
+    """Against the targets, and against the texts of the reference engine."""
+    quality = row["quality"]
+    found = next((keys for keys in SCORES.values() if keys[0] in quality), ())
+    against_targets = "/".join(f"{quality[key]:.1f}" for key in found) or "-"
+    return [against_targets, f"{quality['agreement_chrf']:.1f}" if "agreement_chrf" in quality else "-"]
 
 
 def ratio(row: dict[str, Any]) -> str:

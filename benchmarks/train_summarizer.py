@@ -2,6 +2,7 @@
 
     python -m zen_edge.benchmarks.train_summarizer DATA OUT --minutes 90             # from the shipped translator's weights
     python -m zen_edge.benchmarks.train_summarizer DATA OUT --minutes 30 --resume    # go on from the checkpoint in OUT
+    python -m zen_edge.benchmarks.train_summarizer DATA OUT --ship FOLDER            # only write what is in OUT as float16
 
 DATA: JSON lines, gzip, with "document", "summary" and "split" ("train" or "test"); test rows are never read. OUT: a checkpoint folder.
 
@@ -178,6 +179,17 @@ def train(data: Path, out: Path, minutes: float, *, resume: bool, lr: float, thr
     save()
 
 
+def ship(out: Path, folder: Path) -> None:
+    model = BartForConditionalGeneration.from_pretrained(out, dtype=torch.float16)
+    model.config.task_specific_params = {"summarization": {"num_beams": model.generation_config.num_beams}}  # says what it is for
+    model.save_pretrained(folder)
+    BartTokenizerFast.from_pretrained(out).save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf8"))
+    kept = {name: value for name, value in settings.items() if name not in ("is_local", "local_files_only")}
+    (folder / "tokenizer_config.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf8")
+    (folder / "model.safetensors").chmod(0o644)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train the summarizer that ships with zen-edge.")
     parser.add_argument("data", type=Path)
@@ -189,5 +201,10 @@ if __name__ == "__main__":
     parser.add_argument("--batch-tokens", type=int, default=2500)
     parser.add_argument("--longest", type=int, default=160, help="ids of a document that are read while training")
     parser.add_argument("--no-autocast", dest="autocast", action="store_false", help="float32 instead of bfloat16 products")
+    parser.add_argument("--ship", type=Path, help="a folder: write the checkpoint in OUT there as float16, and train nothing")
     given = vars(parser.parse_args())
-    train(given.pop("data"), given.pop("out"), given.pop("minutes"), **given)
+    folder = given.pop("ship")
+    if folder is not None:
+        ship(given["out"], folder)
+    else:
+        train(given.pop("data"), given.pop("out"), given.pop("minutes"), **given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from zen_edge.runtimes.session import Session, find_provider
 class Cache:
     """What decoding remembers between steps; a value, never changed.
 
-    cross: cross-attention keys and values of every layer, (B,N,T,H). past: self-attention's, (R,N,P,H). mask: (B,T). R is a multiple of B.
+    cross: cross-attention keys and values of every layer, (B,N,T,H). past: self-attention's, (R,N,P,H); arrays after a cut. mask: (B,T). R is a multiple of B.
     """
 
     cross: dict[str, Any]
@@ -56,9 +57,25 @@ class EncoderDecoder:
         self, ids: Ids, cache: Cache, *, top_k: int, log_sum_exp: bool, beam_index: Ids | None = None, input_index: Ids | None = None
     ) -> tuple[StepScores, Cache]:
         """One decoder step, as `decoding.step.Step` asks for it. InputError when the model has no position for a further word."""
-        cache = self._moved_to(cache, beam_index, input_index)
+        found, cache = self._run(ids, self._moved_to(cache, beam_index, input_index), top_k, log_sum_exp)
+        return _scores_at(found, (slice(None), -1)), cache
+
+    def step_each(self, ids: Ids, cache: Cache, *, top_k: int, log_sum_exp: bool) -> tuple[list[StepScores], Cache]:
+        """The scores after each of ids (1,S), as `decoding.draft.Verifier` asks for them."""
+        found, cache = self._run(ids, cache, top_k, log_sum_exp)
+        return [_scores_at(found, (slice(None), position)) for position in range(ids.shape[1])], cache
+
+    def cut(self, cache: Cache, length: int) -> Cache:
+        """The cache as it was when it held `length` positions: through the CPU, for the few rows of a draft."""
+        past = {name: np.ascontiguousarray(value.numpy()[:, :, :length]) for name, value in cache.past.items()}
+        return Cache(cache.cross, past, cache.mask, cache.rows, length)
+
+    def positions_left(self, cache: Cache) -> float:
+        return inf if self.max_target_length is None else self.max_target_length - cache.length
+
+    def _run(self, ids: Ids, cache: Cache, top_k: int, log_sum_exp: bool) -> tuple[dict[str, Any], Cache]:
         R, S = ids.shape
-        if self.max_target_length is not None and cache.length + S > self.max_target_length:
+        if self.positions_left(cache) < S:
             raise InputError(
                 f"the output reached {cache.length} tokens, and the model has no position for another ({self.max_target_length}): lower max_new_tokens."
             )
@@ -70,16 +87,9 @@ class EncoderDecoder:
             **cache.cross,
             **cache.past,
         }
-        wanted = ("top_scores", "top_ids", "logits", *(("log_sum_exp",) if log_sum_exp else ()), *self._present)
-        found = self._decoder.run(feeds, wanted, self._kept)
-        scores = StepScores(
-            top_scores=found["top_scores"].numpy()[:, -1],
-            top_ids=found["top_ids"].numpy()[:, -1],
-            log_sum_exp=found["log_sum_exp"].numpy()[:, -1] if log_sum_exp else None,
-            logits=lambda: found["logits"].numpy()[:, -1],
-        )
+        found = self._decoder.run(feeds, ("top_scores", "top_ids", "logits", *(("log_sum_exp",) if log_sum_exp else ()), *self._present), self._kept)
         past = dict(zip(self._past, map(found.__getitem__, self._present), strict=True))
-        return scores, Cache(cache.cross, past, cache.mask, R, cache.length + S)
+        return found, Cache(cache.cross, past, cache.mask, R, cache.length + S)
 
     def _moved_to(self, cache: Cache, beam_index: Ids | None, input_index: Ids | None) -> Cache:
         """The cache of the rows and inputs that go on."""
@@ -100,3 +110,13 @@ class EncoderDecoder:
         """Keys and values before the first word, (R,N,0,H)."""
         heads, head_size = self._head_shape
         return dict.fromkeys(self._past, self._decoder.empty((rows, heads, 0, head_size)))
+
+
+def _scores_at(found: dict[str, Any], at: tuple[slice, int]) -> StepScores:
+    """The decoder's outputs (R,S,...) at one position."""
+    return StepScores(
+        top_scores=found["top_scores"].numpy()[at],
+        top_ids=found["top_ids"].numpy()[at],
+        log_sum_exp=found["log_sum_exp"].numpy()[at] if "log_sum_exp" in found else None,
+        logits=lambda: found["logits"].numpy()[at],
+    )

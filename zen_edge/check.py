@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from zen_edge.files import reason
 from zen_edge.inputs import BUILT_IN, Line, read_lines
 from zen_edge.manifest import Manifest, read_manifest, with_parity, write_manifest
 from zen_edge.parity import OutputDifference, ParityReport, TokenComparison, compare_texts, compare_tokens
+from zen_edge.text_scores import require_scores
 
 if TYPE_CHECKING:
     from zen_edge.exporters.checkpoint import Checkpoint
@@ -55,6 +55,8 @@ def parity(
     load_checkpoint, _ = _exporters()
     lines = _lines(inputs, limit)
     manifest = read_manifest(Path(bundle))
+    if any(line.target is not None for line in lines):
+        require_scores(manifest.task)
     tell("load the checkpoint")
     checkpoint = load_checkpoint(model, revision)
     report = compare(Path(bundle), manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
@@ -136,7 +138,7 @@ def compare(
                 [reference.decode(tokens[f"reference {best}"][i]) for i in scored],
                 [pipeline.decode(tokens[f"bundle {best}"][i]) for i in scored],
             )
-            text = compare_texts([str(lines[i].target) for i in scored], *texts)
+            text = compare_texts([str(lines[i].target) for i in scored], *texts, task=manifest.task)
     first = None
     if find_first:
         tell("export in fp32 and bisect")
@@ -263,15 +265,7 @@ def _lines(inputs: Sequence[str] | str | Path | None, limit: int | None) -> tupl
         lines = tuple(Line(source) for source in inputs if source.strip())[:limit]
     if not lines:
         raise InputError("no lines to compare on: every one given is blank.")
-    if any(line.target is not None for line in lines):
-        _require_metrics()
     return lines
-
-
-def _require_metrics() -> None:
-    """Asked before the long work begins."""
-    if find_spec("sacrebleu") is None:
-        raise MissingDependencyError('scoring text against targets needs sacrebleu: pip install "zen-edge[bench]", or give lines without targets.')
 
 
 def _exporters() -> tuple[Callable[..., Checkpoint], Callable[..., Reference]]:

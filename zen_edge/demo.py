@@ -1,4 +1,4 @@
-"""The whole of zen-edge on the model that ships with it: export, parity, speed, translations."""
+"""The whole of zen-edge on the models that ship with it: export, parity, speed, translations and summaries."""
 
 from __future__ import annotations
 
@@ -13,55 +13,96 @@ from typing import Any
 
 from zen_edge.parity import ParityReport
 
-SENTENCES = (
-    "library of tools for reading text files",
-    "simple game with cards for two players",
-    "graphical tool to manage network connections",
-    "development files for the sound library",
-)
 TIMED_LINES = 12
+COMPARED_LINES = 16
 BEAMS = 4
 
 
 @dataclass(frozen=True)
-class Demo:
-    """parity: the fp32 bundle against PyTorch. milliseconds: median per line of each engine, one line at a time, beam 4, interleaved."""
+class Shipped:
+    """A checkpoint inside the package, and lines with their references that it was not trained on. examples: what a demo shows it on; None: the
+    first of the lines."""
 
+    task: str
+    checkpoint: str
+    lines: str
+    examples: tuple[str, ...] | None = None
+
+    @property
+    def folder(self) -> Path:
+        return _data(self.checkpoint)
+
+    def sources(self, count: int) -> list[str]:
+        return [json.loads(line)["source"] for line in _data(self.lines).read_text(encoding="utf8").splitlines()[:count]]
+
+
+TRANSLATOR = Shipped(
+    "translation",
+    "marian-en-fr",
+    "descriptions.en-fr.jsonl",
+    (
+        "library of tools for reading text files",
+        "simple game with cards for two players",
+        "graphical tool to manage network connections",
+        "development files for the sound library",
+    ),
+)
+SUMMARIZER = Shipped("summarization", "bart-summaries", "summaries.jsonl")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """parity: the fp32 bundle against PyTorch. milliseconds: median per line of each engine, one line at a time, beam 4, interleaved. answers: an
+    input and what the int8 bundle makes of it."""
+
+    task: str
     parity: ParityReport
     int8_parity: ParityReport
     milliseconds: dict[str, float]
     megabytes: dict[str, float]
-    translations: tuple[tuple[str, str], ...]
+    answers: tuple[tuple[str, str], ...]
 
 
 def shipped_model() -> Path:
-    """The checkpoint folder inside the package."""
-    return Path(str(files("zen_edge").joinpath("data", "marian-en-fr")))
+    """The translator's checkpoint folder."""
+    return TRANSLATOR.folder
 
 
 def shipped_lines() -> Path:
-    """Test lines with their French, which the shipped model was not trained on."""
-    return Path(str(files("zen_edge").joinpath("data", "descriptions.en-fr.jsonl")))
+    """Test lines with their French, which the shipped translator was not trained on."""
+    return _data(TRANSLATOR.lines)
 
 
-def demo(folder: Path, tell: Callable[[str], None]) -> Demo:
-    """Writes the bundles `fp32` and `int8` into `folder` and compares them with PyTorch and with each other."""
+def _data(name: str) -> Path:
+    return Path(str(files("zen_edge").joinpath("data", name)))
+
+
+def demo(folder: Path, tell: Callable[[str], None]) -> tuple[Demo, ...]:
+    """For the translator and then the summarizer: writes the bundles `TASK-fp32` and `TASK-int8` into `folder` and compares them with PyTorch and
+    with each other."""
+    return tuple(_shown(shipped, folder, _prefixed(f"{shipped.task}, ", tell)) for shipped in (TRANSLATOR, SUMMARIZER))
+
+
+def _shown(shipped: Shipped, folder: Path, tell: Callable[[str], None]) -> Demo:
     import zen_edge
 
-    model, reports = shipped_model(), {}
-    for precision in ("fp32", "int8"):
-        zen_edge.export(model, folder / precision, precision=precision, verify=False, tell=_prefixed(f"{precision}: ", tell))
+    bundles, reports = {name: folder / f"{shipped.task}-{name}" for name in ("fp32", "int8")}, {}
+    for precision, bundle in bundles.items():
+        zen_edge.export(shipped.folder, bundle, task=shipped.task, precision=precision, verify=False, tell=_prefixed(f"{precision}: ", tell))
         prefixed = _prefixed(f"{precision} parity: ", tell)
-        reports[precision] = zen_edge.parity(folder / precision, model, inputs=shipped_lines(), limit=16, tell=prefixed)
+        reports[precision] = zen_edge.parity(bundle, shipped.folder, inputs=_data(shipped.lines), limit=COMPARED_LINES, tell=prefixed)
     tell("time against PyTorch")
-    lines = [json.loads(line)["source"] for line in shipped_lines().read_text(encoding="utf8").splitlines()[:TIMED_LINES]]
-    engines: dict[str, Callable[[str], Any]] = {"PyTorch fp32": _pytorch(model)}
-    engines |= {f"zen-edge {name}": zen_edge.load(folder / name) for name in reports}
-    sizes = {f"zen-edge {name}": sum(file.stat().st_size for file in (folder / name).iterdir()) / 1e6 for name in reports}
-    sizes["PyTorch fp32"] = sum(p.stat().st_size for p in model.iterdir()) / 1e6
-    times = _interleaved(engines, lines)
-    translate = engines["zen-edge int8"]
-    return Demo(reports["fp32"], reports["int8"], times, sizes, tuple((line, translate(line)) for line in SENTENCES))
+    engines: dict[str, Callable[[str], Any]] = {"PyTorch fp32": _pytorch(shipped.folder)}
+    engines |= {f"zen-edge {name}": zen_edge.load(bundle) for name, bundle in bundles.items()}
+    sizes = {"PyTorch fp32": _megabytes(shipped.folder)} | {f"zen-edge {name}": _megabytes(bundle) for name, bundle in bundles.items()}
+    times = _interleaved(engines, shipped.sources(TIMED_LINES))
+    answer = engines["zen-edge int8"]
+    examples = shipped.examples or shipped.sources(3)
+    return Demo(shipped.task, reports["fp32"], reports["int8"], times, sizes, tuple((line, answer(line)) for line in examples))
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.iterdir()) / 1e6
 
 
 def _prefixed(prefix: str, tell: Callable[[str], None]) -> Callable[[str], None]:

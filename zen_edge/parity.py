@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zen_edge.errors import CheckFailedError, MissingDependencyError, ZenEdgeError
+from zen_edge.errors import CheckFailedError, ZenEdgeError
+from zen_edge.text_scores import scores
 
 Array = npt.NDArray[Any]
 Margins = Callable[[int, int, int, int], float]
@@ -240,22 +241,16 @@ def compare_tokens(
     return TokenComparison(len(reference), identical, ties, first)
 
 
-def compare_texts(references: Sequence[str], reference: Sequence[str], bundle: Sequence[str]) -> dict[str, TextScore]:
-    """chrF and BLEU of both models' texts against given references; {} if none are given. MissingDependencyError without sacrebleu."""
+def compare_texts(references: Sequence[str], reference: Sequence[str], bundle: Sequence[str], task: str = "translation") -> dict[str, TextScore]:
+    """chrF and BLEU of both models' texts against given references, and ROUGE for summarization; {} if none are given. MissingDependencyError
+    without the libraries that score."""
     if not references:
         return {}
     if not len(references) == len(reference) == len(bundle):
         given = f"{len(references)} reference texts, {len(reference)} from the model, {len(bundle)} from the bundle"
         raise CheckFailedError(f"{given}: give one of each for every input")
-    try:
-        from sacrebleu import corpus_bleu, corpus_chrf
-    except ImportError:
-        raise MissingDependencyError('scoring text needs sacrebleu: pip install "zen-edge[bench]"') from None
-
-    def score(metric: Any) -> TextScore:
-        return TextScore(*(float(metric(list(texts), [list(references)]).score) for texts in (reference, bundle)))
-
-    return {"chrF": score(corpus_chrf), "BLEU": score(corpus_bleu)}
+    of_reference, of_bundle = (scores(task, texts, references) for texts in (reference, bundle))
+    return {name: TextScore(score, of_bundle[name]) for name, score in of_reference.items()}
 
 
 def bisect(

@@ -27,6 +27,7 @@ def save(tokenizer: Any, folder: Path) -> dict[str, Any]:
     return {
         "kind": "marian",
         "separate_vocabs": bool(tokenizer.separate_vocabs),
+        "source_lang": tokenizer.source_lang,  # the one it is trained on, if it says so: sentences end differently in each language
         "unk_token": tokenizer.unk_token,
         "eos_token_id": tokenizer.eos_token_id,
         **text_settings(tokenizer),

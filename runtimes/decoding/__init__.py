@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from zen_edge.runtimes.decoding.beam import beam_search
+from zen_edge.runtimes.decoding.draft import Verifier, draft_search
 from zen_edge.runtimes.decoding.greedy import greedy_search
 from zen_edge.runtimes.decoding.options import GenerationOptions
 from zen_edge.runtimes.decoding.sample import sample_search
 from zen_edge.runtimes.decoding.sequence import EncoderIds, Search, SearchState, Sequence_
 from zen_edge.runtimes.decoding.step import C, Ids, Step, StepScores
 
-__all__ = ["EncoderIds", "GenerationOptions", "Search", "SearchState", "Sequence_", "Step", "StepScores", "run", "search"]
+__all__ = ["EncoderIds", "GenerationOptions", "Search", "SearchState", "Sequence_", "Step", "StepScores", "Verifier", "run", "search"]
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ def search(
     scores: bool = True,
     encoder_ids: EncoderIds | Ids | None = None,
     token_log_probs: bool = False,
+    verifier: Verifier[C] | None = None,
 ) -> Search:
     """The search that `options` ask for, from the decoder's first ids `start` (B,S), S at least 1.
 
@@ -37,14 +39,16 @@ def search(
     Without `scores` greedy search and sampling skip the scores of their sequences; beam search always knows them. With
     `token_log_probs` sequences carry the log-probability of each token. `encoder_ids`, where the inputs are made of ids, are those
     of each input, best without padding: rules that look at the input take padding for text, as in transformers, and a seeded draw
-    depends on it. Raises OptionError for options that do not fit the model or the start, ZenEdgeError when the model's scores are
+    depends on it. `verifier` is the same decoder for drafts, without which prompt_lookup_num_tokens changes nothing. Raises OptionError for options that do not fit the model or the start, ZenEdgeError when the model's scores are
     not numbers.
     """
     given: EncoderIds | None = encoder_ids.tolist() if isinstance(encoder_ids, np.ndarray) else encoder_ids
     if options.num_beams > 1:
         return beam_search(step, cache, start, options, vocab_size=vocab_size, encoder_ids=given, token_log_probs=token_log_probs)
-    one_by_one = sample_search if options.do_sample else greedy_search
     scores = scores or token_log_probs
+    if verifier is not None and options.prompt_lookup_num_tokens is not None and len(start) == 1:
+        return draft_search(verifier, cache, start, options, vocab_size=vocab_size, scores=scores, encoder_ids=given, token_log_probs=token_log_probs)
+    one_by_one = sample_search if options.do_sample else greedy_search
     return one_by_one(step, cache, start, options, vocab_size=vocab_size, scores=scores, encoder_ids=given, token_log_probs=token_log_probs)
 
 

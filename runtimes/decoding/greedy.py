@@ -60,13 +60,7 @@ def greedy_search(
     while not all(sequences):
         asked = request(rules, ids, 1, vocab_size, inputs=inputs)
         step_scores, cache = step(new_ids, cache, top_k=asked.top_k, log_sum_exp=scores and asked.source == "top", beam_index=keep, input_index=keep)
-        best = None if scores else best_tokens(asked, step_scores)
-        if best is None:
-            found = candidates(asked, step_scores, log_probs=False)
-            tokens = _best_tokens(found)
-            of_rows = _log_probs(asked, step_scores, found).tolist() if scores else [nan] * len(tokens)
-        else:
-            tokens, of_rows = best, [nan] * len(best)
+        tokens, of_rows = chosen(asked, step_scores, scores)
 
         is_last = ids.shape[1] + 1 >= limit
         open_rows = [row for row, each in enumerate(inputs) if sequences[each] is None]
@@ -87,6 +81,16 @@ def greedy_search(
             inputs = tuple(inputs[row] for row in still_open)
             ids, new_ids = ids[keep], new_ids[keep]
     return [[one] for one in sequences if one]
+
+
+def chosen(asked: Request, step_scores: StepScores, scores: bool) -> tuple[list[int], list[float]]:
+    """The best token of each row after the rules and, with `scores`, its log-probability; else NaN."""
+    best = None if scores else best_tokens(asked, step_scores)
+    if best is not None:
+        return best, [nan] * len(best)
+    found = candidates(asked, step_scores, log_probs=False)
+    tokens = _best_tokens(found)
+    return tokens, _log_probs(asked, step_scores, found).tolist() if scores else [nan] * len(tokens)
 
 
 def _best_tokens(found: Candidates) -> list[int]:

@@ -19,7 +19,8 @@ MOST_BEAMS = 256  # seconds a line on a small model; translations get worse long
 class GenerationOptions:
     """Lengths count decoder ids; max_length counts the decoder's start, max_new_tokens does not and wins when both are given.
 
-    seed is our own: with it, sampling gives the same sequences for the same input and options, whatever else is in the batch.
+    seed is our own: with it, sampling gives the same sequences for the same input and options, whatever else is in the batch. With
+    prompt_lookup_num_tokens greedy search of a single input checks that many looked-up tokens in one step (see draft.py).
     """
 
     num_beams: int = 1
@@ -27,6 +28,8 @@ class GenerationOptions:
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
     do_sample: bool = False
+    prompt_lookup_num_tokens: int | None = None
+    max_matching_ngram_size: int | None = None
     seed: int | None = None
     max_new_tokens: int | None = None
     max_length: int | None = None
@@ -47,13 +50,15 @@ class GenerationOptions:
             raise OptionError(f"do_sample must be true or false, not {self.do_sample!r}.")
         if self.seed is not None:
             check_whole("seed", self.seed, 0)
-        for name in ("max_new_tokens", "max_length"):
+        for name in ("max_new_tokens", "max_length", "prompt_lookup_num_tokens", "max_matching_ngram_size"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1)
         token_ids("eos_token_id", self.eos_token_id)
         for name in ("pad_token_id", "bos_token_id", "decoder_start_token_id"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 0)
+        if self.prompt_lookup_num_tokens is not None and (self.num_beams > 1 or self.do_sample):
+            raise OptionError("prompt_lookup_num_tokens is for greedy search: give num_beams=1 and do_sample=False with it.")
         if self.num_return_sequences > self.num_beams and not (self.do_sample and self.num_beams == 1):
             raise OptionError(
                 f"num_return_sequences is {self.num_return_sequences}, but a search with num_beams={self.num_beams} finds no more than that"

@@ -13,7 +13,6 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "max_time": (),
     "num_beam_groups": (1,),
     "penalty_alpha": (0,),
-    "prompt_lookup_num_tokens": (),
     "remove_invalid_values": (False,),
     "stop_strings": (),
     "token_healing": (False,),

@@ -1,4 +1,4 @@
-"""Pipelines: one file per task, which gives a `Pipeline` class; the folder is the registry."""
+"""Pipelines: one file per task of zen_edge/tasks.py, which gives a `Pipeline` class."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zen_edge.errors import BundleError
 from zen_edge.manifest import Manifest
+from zen_edge.tasks import TASKS
 
 if TYPE_CHECKING:
     from zen_edge.runtimes.pipelines.text_to_text import TextToText
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def known_tasks() -> list[str]:
     folder = Path(__file__).parent
-    return sorted(path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem not in ("__init__", "text_to_text"))
+    return sorted(task for task in TASKS if (folder / f"{task.replace('-', '_')}.py").exists())
 
 
 def open_pipeline(folder: Path, manifest: Manifest, *, device: str, threads: int | None) -> TextToText:

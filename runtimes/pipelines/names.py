@@ -9,7 +9,7 @@ from zen_edge.runtimes.decoding.options import option_names, unknown_option
 from zen_edge.runtimes.decoding.unsupported import NEUTRAL
 
 # Beside those of generation.
-OWN = ("decoder_prefix", "overflow", "should_stop", "source_lang", "target_lang", "token_log_probs")
+OWN = ("decoder_prefix", "overflow", "repetition_guard", "should_stop", "source_lang", "target_lang", "token_log_probs")
 
 # transformers' word for something that has another name here
 ELSEWHERE = {

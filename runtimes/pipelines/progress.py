@@ -14,8 +14,8 @@ from zen_edge.runtimes.decoding import SearchState
 class Progress:
     """What `should_stop` is shown.
 
-    inputs: the places, in the list of inputs, of those that are decoded side by side. steps: tokens generated for the longest of them; a
-    `decoder_prefix` does not count.
+    inputs: the places, in the list of inputs, of those that are decoded side by side. steps: how many there were. Each adds one token to each
+    that is not done; with `prompt_lookup_num_tokens`, one or more.
     """
 
     inputs: tuple[int, ...]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 
@@ -17,12 +18,17 @@ from zen_edge.runtimes.decoding import GenerationOptions, Search, SearchState, S
 from zen_edge.runtimes.decoding.checks import check_in_vocabulary
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.pipelines.decoder_prefix import decoder_starts
+from zen_edge.runtimes.pipelines.hypothesis import Hypothesis
+from zen_edge.runtimes.pipelines.long_text import LIMIT, LongText
 from zen_edge.runtimes.pipelines.names import OWN, check_names
-from zen_edge.runtimes.pipelines.progress import ShouldStop, asking, check_should_stop
+from zen_edge.runtimes.pipelines.progress import Progress, ShouldStop, asking, check_should_stop
+from zen_edge.runtimes.pipelines.repetition_guard import guarded, needed_guard
+from zen_edge.runtimes.text.documents import TRANSLATE, Treatment, answer_all
+from zen_edge.runtimes.text.pieces import Pieces
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.streaming import TextStream
 
-OVERFLOWS = ("error", "truncate")
+OVERFLOWS = ("error", "split", "truncate")
 
 
 @dataclass(frozen=True)
@@ -31,23 +37,17 @@ class _Settings:
 
     generation: GenerationOptions
     overflow: str = "error"
+    repetition_guard: bool = False
     source_lang: str | None = None
     target_lang: str | None = None
     should_stop: ShouldStop | None = None
     token_log_probs: bool = False
     starts: Sequence[tuple[int, ...]] = ()  # the decoder's first ids of each input
 
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """One result. tokens: the ids after the decoder's start, a `decoder_prefix` and the end token included; text is what they say. score:
-    transformers' `sequences_scores`; for greedy search and sampling the mean log-probability of the generated tokens. log_probs: of each
-    generated token, with `token_log_probs=True`; a prefix, which comes before them, has none."""
-
-    text: str
-    tokens: tuple[int, ...]
-    score: float
-    log_probs: tuple[float, ...] | None = None
+    @property
+    def nothing(self) -> list[Hypothesis]:
+        """The results of a blank line."""
+        return [Hypothesis("", (), 0.0, () if self.token_log_probs else None)] * self.generation.num_return_sequences
 
 
 class TextToText:
@@ -56,13 +56,19 @@ class TextToText:
     Options are transformers' own (`num_beams`, `max_new_tokens`, ...); what is not given comes from the bundle's generation config. Unknown ones
     raise OptionError. `source_lang` and `target_lang` choose languages where the model knows several. `decoder_prefix` is the target so far;
     `should_stop` is called with the progress after each step, and ends the call where it returns true; docs/decoding.md has all. A line longer than the model can take
-    raises InputError, unless `overflow="truncate"` asks for its beginning only. A blank line gives an empty text.
+    raises InputError, unless `overflow="truncate"` asks for its beginning only, or `overflow="split"` for all of it in parts. A blank line gives an
+    empty text. `repetition_guard=True` decodes an output that goes round in circles again, with a larger `no_repeat_ngram_size`; it is on with
+    `overflow="split"` unless it is False.
     """
+
+    treatment: ClassVar[Treatment] = TRANSLATE  # of a text longer than the model
 
     def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
         self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
+        # Calls tend to ask for the same again, and a small model answers in a few milliseconds.
+        self._generation = lru_cache(maxsize=16, typed=True)(partial(_generation, manifest.generation, manifest.limits["vocab_size"]))
 
     @overload
     def __call__(self, inputs: str, /, **options: Any) -> str: ...
@@ -83,9 +89,16 @@ class TextToText:
         return [found[i] for i in range(len(found))]
 
     def stream(self, text: str, /, **options: Any) -> Iterator[str]:
-        """Pieces of the best text as soon as they cannot change any more; joined, they are what calling the pipeline gives."""
+        """Pieces of the best text as soon as they cannot change any more; joined, they are what calling the pipeline gives.
+
+        A text that is split comes part by part, its summary at once; so does what the repetition guard may decode again.
+        """
         settings = self._settings(options, 1, scores=False)
-        return self._stream(self._encode(text, settings), settings)
+        pieces = self._long_text(settings).pieces(text, len(settings.starts[0]) > 1) if settings.overflow == "split" else None
+        if pieces is not None and not self.treatment.again:
+            return self._stream_pieces(pieces, settings)
+        ids = self._encode(text, settings) if pieces is None else []
+        return self._stream_whole(text, options) if pieces is not None or settings.repetition_guard else self._stream(ids, settings)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens left out."""
@@ -111,38 +124,117 @@ class TextToText:
         return [found[i] for i in range(len(lines))]
 
     def _answers(self, lines: Sequence[str], options: Mapping[str, Any], *, scores: bool) -> Iterator[tuple[int, list[Hypothesis] | InputError]]:
-        """(line, answer) of every line: first those that need no model, then the others by length."""
+        """(line, answer) of every line, in any order."""
         settings = self._settings(options, len(lines), scores=scores)
-        nothing = [Hypothesis("", (), 0.0, () if settings.token_log_probs else None)] * settings.generation.num_return_sequences
+        if settings.overflow != "split":
+            return self._input_answers(list(enumerate(lines)), settings, scores=scores)
+        long_text = self._long_text(settings)
+        return answer_all(
+            enumerate(lines),
+            divide=lambda line, text: long_text.pieces(text, len(settings.starts[line]) > 1),
+            ask=lambda parts: self._input_answers(parts, settings, scores=scores),
+            merge=long_text.merged,
+        )
+
+    def _input_answers(
+        self, inputs: Sequence[tuple[int, str]], settings: _Settings, *, scores: bool
+    ) -> Iterator[tuple[int, list[Hypothesis] | InputError]]:
+        """(place, answer) of inputs, each with its line: first those that need no model, then the others by length, last those decoded twice."""
         rows: dict[int, list[int]] = {}
-        for i, text in enumerate(lines):
+        for place, (_, text) in enumerate(inputs):
             try:
                 ids = self._encode(text, settings)
             except InputError as error:
-                yield i, error
+                yield place, error
                 continue
             if ids:
-                rows[i] = ids
+                rows[place] = ids
             else:
-                yield i, nothing
+                yield place, settings.nothing
+        lines = [line for line, _ in inputs]
+        again: dict[int, dict[int, list[Hypothesis] | InputError]] = {}  # first answers, by the guard that they need
+        stopped = False
+        for place, answer, stopped in self._decoded(rows, lines, settings, scores=scores):
+            (line, text), guard = inputs[place], 0
+            if settings.repetition_guard and not stopped:
+                guard = needed_guard(text, rows[place], len(settings.starts[line]), answer, settings.generation)
+            if guard:
+                again.setdefault(guard, {})[place] = answer
+            else:
+                yield place, answer
+        if stopped:
+            yield from (pair for first in again.values() for pair in first.items())
+            return
+        for guard, first in again.items():
+            settings = replace(settings, generation=guarded(settings.generation, guard))
+            for place, answer, _ in self._decoded({place: rows[place] for place in first}, lines, settings, scores=scores):
+                found = first[place] if isinstance(answer, InputError) else [replace(one, repetition_guard=True) for one in answer]
+                yield place, found
+
+    def _decoded(
+        self, rows: Mapping[int, list[int]], lines: Sequence[int], settings: _Settings, *, scores: bool
+    ) -> Iterator[tuple[int, list[Hypothesis] | InputError, bool]]:
+        """(place, answer, whether the call was stopped) of ids by place; `lines` has the line of each place."""
         width = max(settings.generation.num_beams, settings.generation.num_return_sequences)
         stopped = False
-        for members in _batches(rows, settings.starts, width):
+        for members in _batches(rows, {place: settings.starts[lines[place]] for place in rows}, width):
             if stopped:
-                yield from ((i, nothing) for i in members)
+                yield from ((place, settings.nothing, True) for place in members)
                 continue
-            starts = [settings.starts[i] for i in members]
-            steps = self._search([rows[i] for i in members], starts, settings, scores=scores)
-            found, failure, stopped = _run(steps, asking(settings.should_stop, members, starts, self._tokenizer.decode))
-            for i, start, sequences in zip(members, starts, found or [None] * len(members), strict=True):
+            starts = [settings.starts[lines[place]] for place in members]
+            steps = self._search([rows[place] for place in members], starts, settings, scores=scores)
+            stop = asking(settings.should_stop, [lines[place] for place in members], starts, self._tokenizer.decode)
+            found, failure, stopped = _run(steps, stop)
+            for place, start, sequences in zip(members, starts, found or [None] * len(members), strict=True):
                 if sequences is not None:
-                    yield i, [self._hypothesis(start, one, settings) for one in sequences]
+                    yield place, [self._hypothesis(start, one, settings) for one in sequences], stopped
                 elif failure is not None:
-                    yield i, failure
+                    yield place, failure, stopped
 
     def _hypothesis(self, start: tuple[int, ...], found: Sequence_, settings: _Settings) -> Hypothesis:
         tokens = start[1:] + found.tokens
         return Hypothesis(self._tokenizer.decode(tokens), tokens, found.score, (found.log_probs or ()) if settings.token_log_probs else None)
+
+    def _long_text(self, settings: _Settings) -> LongText:
+        return LongText(
+            self.treatment,
+            encode=lambda text: self._ids(text, settings),
+            limit=self.manifest.limits.get("max_source_length") or self._tokenizer.max_length or LIMIT,
+            answer_limit=settings.generation.length_limit(1) - 1,
+            language=settings.source_lang or self.manifest.tokenizer.get("source_lang"),
+            is_target_language=self._speaks,
+            results=settings.generation.num_return_sequences,
+        )
+
+    def _stream_pieces(self, pieces: Pieces, settings: _Settings) -> Iterator[str]:
+        stopped: list[Progress] = []
+        given = settings.should_stop
+
+        def should_stop(progress: Progress) -> bool:
+            """The caller's word also ends the parts that have not begun."""
+            if given is not None and given(progress):
+                stopped.append(progress)
+            return bool(stopped)
+
+        settings = replace(settings, should_stop=should_stop)
+        shown = ""
+        for place, source in enumerate(pieces.sources):
+            ((_, answer),) = self._input_answers([(0, source)], settings, scores=False)
+            if isinstance(answer, InputError):
+                raise answer
+            before = pieces.between(place - 1, shown, answer[0].text) if place else pieces.text[: pieces.spans[0][0]]
+            shown = answer[0].text
+            if before + shown:
+                yield before + shown
+            if stopped:
+                return
+        if after := pieces.text[pieces.spans[-1][1] if pieces.spans else 0 :]:
+            yield after
+
+    def _stream_whole(self, text: str, options: Mapping[str, Any]) -> Iterator[str]:
+        ((best, *_),) = self._all_answers(text, options, scores=False)
+        if best.text:
+            yield best.text
 
     def _stream(self, ids: list[int], settings: _Settings) -> Iterator[str]:
         if not ids:
@@ -176,6 +268,7 @@ class TextToText:
             scores=scores,
             encoder_ids=rows,
             token_log_probs=settings.token_log_probs,
+            verifier=model,
         )
 
     def _open_model(self) -> EncoderDecoder:
@@ -195,13 +288,14 @@ class TextToText:
             if asked.setdefault(where, language) != language:
                 raise OptionError(f"target_lang={own['target_lang']!r} is {where}={language}, and {where}={asked[where]!r} is given: leave one out.")
             language = None if where == "decoder_start_token_id" else language
-        generation = GenerationOptions.from_defaults(self.manifest.generation, **asked)
-        check_in_vocabulary("decoder_start_token_id", [generation.start_token_id], model.vocab_size)
-        check_in_vocabulary("pad_token_id", [generation.filler_token_id], model.vocab_size)
+        try:
+            generation = self._generation(**asked)
+        except TypeError:  # a list, say, which cannot be looked up
+            generation = self._generation.__wrapped__(**asked)
         starts = decoder_starts(own.pop("decoder_prefix", None), inputs, generation, language, self._tokenizer.encode_target, model.vocab_size)
-        for length in {1, *map(len, starts)}:
+        for length in {*map(len, starts)} - {1}:
             generation.active_rules(length, model.vocab_size, encoder_ids=())  # raises for lengths and token ids that do not fit the model
-        settings = _Settings(generation, **own, starts=starts)
+        settings = _Settings(generation, **{"repetition_guard": own.get("overflow") == "split", **own}, starts=starts)
         check_should_stop(settings.should_stop)
         if not isinstance(settings.token_log_probs, bool):
             raise OptionError(f"token_log_probs must be true or false, not {settings.token_log_probs!r}.")
@@ -209,6 +303,8 @@ class TextToText:
             raise OptionError("token_log_probs=True is for generate(), whose results hold them; a call and stream() give the text alone.")
         if settings.overflow not in OVERFLOWS:
             raise OptionError(f"overflow={settings.overflow!r} is not known; there are: {', '.join(OVERFLOWS)}.")
+        if not isinstance(settings.repetition_guard, bool):
+            raise OptionError(f"repetition_guard must be true or false, not {settings.repetition_guard!r}.")
         self._tokenizer.encode("", source_lang=settings.source_lang, target_lang=settings.target_lang)  # a language it does not have
         return settings
 
@@ -225,15 +321,35 @@ class TextToText:
             raise InputError(f"expected a text, got {_kind(text)}.")
         if not text.strip():
             return []
-        ids = self._tokenizer.encode(text, source_lang=settings.source_lang, target_lang=settings.target_lang)
+        ids = self._ids(text, settings)
         longest = self.manifest.limits.get("max_source_length")
         if longest is None or len(ids) <= longest:
             return ids
         if settings.overflow == "truncate":
             return [*ids[: longest - 1], ids[-1]]  # the end token stays
         raise InputError(
-            f'the text has {len(ids)} tokens, the model takes {longest}: shorten it, or ask for overflow="truncate" (its beginning only).'
+            f'the text has {len(ids)} tokens, the model takes {longest}: shorten it, or ask for overflow="split" (all of it, in parts) '
+            'or overflow="truncate" (its beginning only).'
         )
+
+    def _ids(self, text: str, settings: _Settings) -> list[int]:
+        return self._tokenizer.encode(text, source_lang=settings.source_lang, target_lang=settings.target_lang)
+
+    def _speaks(self, language: str) -> bool:
+        try:
+            self._tokenizer.forced_bos_token_id(language)
+        except OptionError:
+            return False
+        return True
+
+
+def _generation(defaults: Mapping[str, Any], vocab_size: int, /, **asked: Any) -> GenerationOptions:
+    """The options of a generation. Raises OptionError for lengths and token ids that do not fit the model."""
+    generation = GenerationOptions.from_defaults(defaults, **asked)
+    check_in_vocabulary("decoder_start_token_id", [generation.start_token_id], vocab_size)
+    check_in_vocabulary("pad_token_id", [generation.filler_token_id], vocab_size)
+    generation.active_rules(1, vocab_size, encoder_ids=())
+    return generation
 
 
 def _lines(inputs: object) -> Sequence[str]:
@@ -249,7 +365,7 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
-def _batches(rows: Mapping[int, list[int]], starts: Sequence[tuple[int, ...]], width: int) -> Iterator[list[int]]:
+def _batches(rows: Mapping[int, list[int]], starts: Mapping[int, tuple[int, ...]], width: int) -> Iterator[list[int]]:
     """The inputs that decode side by side: their decoders start from equally many ids."""
     for length in sorted({len(starts[i]) for i in rows}):
         order = [i for i in rows if len(starts[i]) == length]

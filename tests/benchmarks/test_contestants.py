@@ -21,17 +21,19 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_folder_is_the_registry() -> None:
-    assert known() == ["ctranslate2", "optimum", "torch", "zen_edge"]
+    assert known() == ["ctranslate2", "openvino", "optimum", "torch", "zen_edge"]
     for name in known():
         found = engine(name)
         assert found.precisions and found.packages and found.install
         assert found.file.name == f"{name}.py"
     assert engine("ctranslate2").converts and not engine("torch").converts
-    assert engine("optimum").environment and not engine("torch").environment
+    assert not engine("torch").environment
 
 
-def test_an_own_environment_pins_torch() -> None:
-    assert any(requirement.startswith("torch==") for requirement in engine("optimum").environment)
+@pytest.mark.parametrize("name", ["optimum", "openvino"])
+def test_an_own_environment_pins_torch(name: str) -> None:
+    assert engine(name).converts
+    assert any(requirement.startswith("torch==") for requirement in engine(name).environment)
 
 
 def test_engines_are_asked_for_by_name_and_precision() -> None:

@@ -34,7 +34,10 @@ def result() -> dict[str, Any]:
         "versions": {"torch": "2.13.0", "optimum-onnx (optimum)": "0.1.0"},
         "setting": {"baseline": "zen-edge int8", "exactly": False},
         "cases": [row("zen-edge int8", 1, 20, 1), row("torch fp32", 1, 150, 7.5), row("zen-edge int8", 8, 60, 1)],
-        "failures": [{"engine": "torch", "precision": "fp32", "batch_size": 8, "num_beams": 1, "error": "died"}],
+        "failures": [
+            {"engine": "torch", "precision": "fp32", "batch_size": 8, "num_beams": 1, "error": "died"},
+            {"engine": "optimum", "precision": "fp32", "batch_size": None, "num_beams": None, "error": "ValueError: no a|b exporter."},
+        ],
     }
 
 
@@ -42,8 +45,19 @@ def test_the_table_has_speed_memory_and_quality(result: dict[str, Any]) -> None:
     text = updated(f"before\n{BEGIN}\nold\n{END}\nafter\n", [result])
     assert "| zen-edge int8 | 20 | 60 | 90 MB | 7.58 MB | 0.625 s | 65.4 | 99.5 |" in text
     assert "| torch fp32 | 150 (7.50x) | failed | 90 MB" in text
+    assert "torch fp32, batch 8, beam 1: died." in text
+    assert "| optimum fp32 | could not take part: ValueError: no a/b exporter |  |  |  |  |  |" in text
+    assert "| chrF | agreement |" in text and "ROUGE" not in text
     assert "torch 2.13.0, optimum-onnx 0.1.0" in text and "A CPU, threads: 2" in text
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+
+
+def test_summaries_are_scored_by_rouge(result: dict[str, Any]) -> None:
+    result["setting"]["task"] = "summarization"
+    for each in result["cases"]:
+        each["quality"] = {"rouge_1": 41.26, "rouge_2": 20.0, "rouge_l": 38.0, "agreement_chrf": 99.5}
+    text = updated(f"{BEGIN}{END}", [result])
+    assert "| ROUGE-1/2/L | agreement |" in text and "| 41.3/20.0/38.0 | 99.5 |" in text and "chrF |" not in text
 
 
 def test_writing_again_changes_nothing(result: dict[str, Any]) -> None:

@@ -63,6 +63,14 @@ def test_the_terminal_shows_losses_like_wins(report: dict[str, Any]) -> None:
     assert "optimum fp32: <b>pip</b> failed" in text
 
 
+def test_summaries_show_rouge(report: dict[str, Any]) -> None:
+    report["setting"]["task"] = "summarization"
+    for each in report["cases"]:
+        each["quality"] = {"rouge_1": 41.26, "rouge_2": 20.0, "rouge_l": 38.0}
+    page = to_html(report)
+    assert "<th>ROUGE-1/2/L</th>" in page and "<td>41.3/20.0/38.0</td><td>-</td>" in page and "<th>chrF</th>" not in page
+
+
 def test_the_page_needs_nothing_else(report: dict[str, Any]) -> None:
     page = to_html(report)
     tags: list[tuple[str, dict[str, str | None]]] = []

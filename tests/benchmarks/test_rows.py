@@ -61,6 +61,21 @@ def test_chrf_needs_a_target_for_every_line(tmp_path: Path, lines: tuple[Line, .
     assert "chrf" not in row["quality"] and row["quality"]["agreement_chrf"] == 100
 
 
+def test_summaries_are_scored_by_rouge(tmp_path: Path) -> None:
+    said = {0: "un petit chat", 1: "deux grands chiens blancs"}
+    (row,) = case_rows([measured("torch", [0.1], said, tmp_path)], 1, 1, LINES, "torch fp32", "torch fp32", task="summarization")
+    # Three of four words and two of three pairs in common, then all.
+    assert row["quality"] == {
+        "lines": 2,
+        "rouge_1": pytest.approx(50 * (6 / 7 + 1), abs=0.01),
+        "rouge_2": pytest.approx(50 * (4 / 5 + 1), abs=0.01),
+        "rouge_l": pytest.approx(50 * (6 / 7 + 1), abs=0.01),
+        "agreement_chrf": 100,
+        "agreement_with": "torch fp32",
+        "identical": 2,
+    }
+
+
 def test_without_a_baseline_there_is_no_ratio(tmp_path: Path) -> None:
     (row,) = case_rows([measured("torch", [0.1], {0: "un", 1: "deux"}, tmp_path)], 1, 1, LINES, "zen-edge int8", "zen-edge fp32")
     assert "time_ratio" not in row and "agreement_chrf" not in row["quality"]

@@ -112,7 +112,40 @@ def test_every_option_reaches_the_search(zen, demo_fp32):
     assert row == {"text": best.text, "tokens": list(best.tokens), "score": pytest.approx(best.score, abs=1e-6)}
 
 
+def test_sampling_and_a_prefix_reach_the_search(zen, demo_fp32):
+    options = {"do_sample": True, "num_beams": 1, "temperature": 1.4, "top_k": 20, "top_p": 0.9, "seed": 5, "decoder_prefix": "un jeu"}
+    flags = [part for name, value in options.items() if name != "do_sample" for part in ("--" + name.replace("_", "-"), value)]
+    row = json.loads(zen("run", demo_fp32, "simple game with cards", "--json", "--do-sample", *flags, "--token-log-probs").stdout)
+    with zen_edge.load(demo_fp32) as pipeline:
+        best = pipeline.generate("simple game with cards", token_log_probs=True, **options)[0][0]
+    assert row.keys() == {"text", "tokens", "score", "log_probs"}
+    assert (row["text"], row["tokens"]) == (best.text, list(best.tokens))
+    assert row["log_probs"] == pytest.approx(best.log_probs, abs=1e-5)
+    assert best.text.startswith("un jeu")
+    again = [zen("run", demo_fp32, "simple game with cards", "--do-sample", *flags).stdout for _ in range(2)]
+    assert again == [f"{best.text}\n"] * 2
+    assert zen("run", demo_fp32, "simple game", "--no-do-sample").stdout == "jeu simple\n"
+
+
+def test_a_prefix_as_ids_serves_all_inputs(zen, demo_fp32):
+    asked = ("run", demo_fp32, "simple game", "library for sound", "tool")
+    done = zen(*asked, "--option", "decoder_prefix=[30, 199]")
+    assert done.stdout == zen(*asked, "--decoder-prefix", "un jeu").stdout
+    assert [line.startswith("un jeu") for line in done.stdout.splitlines()] == [True] * 3
+    assert zen(*asked, "--decoder-prefix", "2024").stdout.startswith("2024")
+
+
 WRONG = [
+    (["--token-log-probs"], 1, "printed with --json only"),
+    (["--option", 'decoder_prefix=["un"]'], 1, "one for all inputs here"),
+    (["--option", "decoder_prefix=2024"], 1, "decoder_prefix must be a text"),
+    (["--option", "should_stop=1"], 1, "should_stop must be a function"),
+    (["--top-p", "0.5"], 1, "top_p=0.5 is not supported without sampling"),
+    (["--do-sample", "--temperature", "0"], 1, "temperature must be"),
+    (["--seed", "-1"], 1, "seed must be a whole number"),
+    (["--num-beams", "10000"], 1, "num_beams is 10000, and the most is 256"),
+    (["--option", "target_long=fr"], 1, "did you mean target_lang?"),
+    (["--option", "src_lang=en"], 1, "no generation option src_lang; source_lang is that"),
     (["--option", "foo=1"], 1, "There is no generation option foo"),
     (["--option", "foo"], 1, "--option takes NAME=VALUE"),
     (["--option", "num_beams=2", "--num-beams", "3"], 1, "num_beams is given twice"),

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer, MarianMTModel, MBartConfig, MBartForConditionalGeneration
 
 import zen_edge
-from transformers import AutoTokenizer, MBartConfig, MBartForConditionalGeneration
-
 from zen_edge.exporters import export
 from zen_edge.exporters.checkpoint import load_checkpoint
 from zen_edge.runtimes.pipelines.text_to_text import TextToText
@@ -90,35 +89,46 @@ class Tiny:
         return generated(self.model, self.tokenizer, batch, **options)
 
 
+SIZES = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+SIZES |= {"encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 128}
+END_BIAS = 4.0  # so that lines end at different lengths
+
+
+@pytest.fixture(scope="session")
+def make_tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tiny]:
+    """make_tiny(build, model class, config class): a model whose weights are so large that it says different things, and the tokenizer that `build`
+    makes in a folder or saves there."""
+
+    def make(build: Callable[[Path], Any], model_class: Any, config_class: Any) -> Tiny:
+        made, checkpoint, bundle = (tmp_path_factory.mktemp(f"{build.__name__}-{what}") for what in ("made", "checkpoint", "bundle"))
+        (build(made) or AutoTokenizer.from_pretrained(made)).save_pretrained(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        start = tokenizer.pad_token_id if model_class is MarianMTModel else tokenizer.eos_token_id
+        special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "decoder_start_token_id": start}
+        model = model_class(config_class(**SIZES, **special, vocab_size=len(tokenizer), forced_eos_token_id=None))
+        torch.manual_seed(4)
+        with torch.no_grad():
+            for name, weights in model.named_parameters():
+                if weights.dim() > 1:
+                    gain = 3.0 if "attn" in name else 2.0
+                    weights.normal_(0, 0.5 if "embed" in name or "shared" in name else gain * weights.shape[1] ** -0.5)
+            if hasattr(model, "final_logits_bias"):
+                model.final_logits_bias[0, tokenizer.eos_token_id] = END_BIAS
+        model.save_pretrained(checkpoint)
+        model = model_class.from_pretrained(checkpoint)  # positions that follow from a formula are its own again
+        return Tiny(model.eval(), tokenizer, zen_edge.load(export(checkpoint, bundle / "fp32", task="translation").path, threads=1))
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def kinds() -> dict[str, Any]:
-    """The builders of tokenizers that tests/tokenization/kinds has."""
-    return runpy.run_path(str(Path(__file__).parents[1] / "tokenization" / "kinds" / "conftest.py"), run_name="kinds")
+    """The builders of tokenizers that tests/tokenization has."""
+    rooms = (Path(__file__).parents[1] / "tokenization" / name for name in ("conftest.py", "kinds/conftest.py"))
+    return {name: builder for room in rooms for name, builder in runpy.run_path(str(room), run_name="kinds").items()}
 
 
 @pytest.fixture(scope="session")
-def mbart50(kinds: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """mBART-50 with 556 words, 52 of them languages. Its weights are so large that it says different things, and it ends now and then."""
-    made, checkpoint, bundle = (tmp_path_factory.mktemp(f"mbart50-{what}") for what in ("made", "checkpoint", "bundle"))
-    kinds["mbart50"](made).save_pretrained(checkpoint)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
-    sizes |= {"encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 128, "vocab_size": len(tokenizer)}
-    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2, "forced_eos_token_id": None}
-    model = random_weights(MBartForConditionalGeneration(MBartConfig(**sizes, **special)))
-    model.save_pretrained(checkpoint)
-    return Tiny(model, tokenizer, zen_edge.load(export(checkpoint, bundle / "fp32", task="translation").path, threads=1))
-
-
-def random_weights(model: Any) -> Any:
-    torch.manual_seed(4)
-    with torch.no_grad():
-        for name, weights in model.named_parameters():
-            if weights.dim() > 1:
-                gain = 3.0 if "attn" in name else 2.0
-                weights.normal_(0, 0.5 if "embed" in name or "shared" in name else gain * weights.shape[1] ** -0.5)
-        model.final_logits_bias[0, 2] = END_BIAS
-    return model.eval()
-
-
-END_BIAS = 4.0  # so that lines end at different lengths
+def mbart50(make_tiny: Callable[..., Tiny], kinds: dict[str, Any]) -> Tiny:
+    """556 words, 52 of them languages."""
+    return make_tiny(kinds["mbart50"], MBartForConditionalGeneration, MBartConfig)

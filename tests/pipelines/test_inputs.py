@@ -81,7 +81,7 @@ def test_what_is_no_text(pipeline, value):
 
 def test_a_line_longer_than_the_model(pipeline, lines):
     long = " ".join(lines[:40])
-    with pytest.raises(InputError, match=r'the text has \d\d\d tokens, the model takes 256: shorten it, or ask for overflow="truncate"'):
+    with pytest.raises(InputError, match=r'the text has \d\d\d tokens, the model takes 256: shorten it, or ask for overflow="split" '):
         pipeline(long)
     with pytest.raises(InputError, match="input 2 of 2: the text has"):
         pipeline(["tool", long])
@@ -152,6 +152,9 @@ WRONG = [
     ({"num_beams": 2.5}, "num_beams must be a whole number"),
     ({"num_beams": True}, "num_beams must be a whole number"),
     ({"num_return_sequences": 9}, "num_return_sequences is 9"),
+    ({"num_beams": 257}, "num_beams is 257, and the most is 256"),
+    ({"decoder_input_ids": [[1]]}, "no generation option decoder_input_ids; decoder_prefix is that, without the start token"),
+    ({"shuld_stop": print}, "did you mean should_stop"),
     ({"max_new_tokens": 0}, "max_new_tokens must be"),
     ({"max_new_tokens": -1}, "max_new_tokens must be"),
     ({"max_new_tokens": "many"}, "max_new_tokens must be"),
@@ -171,6 +174,8 @@ WRONG = [
     ({"num_beam_groups": 2}, "num_beam_groups=2 is not supported"),
     ({"overflow": "cut"}, "overflow='cut' is not known"),
     ({"overflow": None}, "overflow=None is not known"),
+    ({"repetition_guard": None}, "repetition_guard must be true or false"),
+    ({"repetition_guard": 1}, "repetition_guard must be true or false"),
     ({"target_lang": "fr"}, "one target language only"),
     ({"source_lang": "en"}, "source_lang"),
 ]

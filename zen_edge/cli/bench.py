@@ -11,13 +11,15 @@ import typer
 from zen_edge.cli import app
 from zen_edge.cli.progress import steps
 
-WIDTH = 140  # of tables that go to a file or a pipe
+WIDTH = 150  # of tables that go to a file or a pipe
 
 
 @app.command()
 def bench(
     bundle: Annotated[list[Path], typer.Argument(help="Folders that `zen-edge export` wrote; ratios are against the first.")],
-    against: Annotated[str, typer.Option(metavar="ENGINE,...", help="torch, ctranslate2, optimum; ENGINE:PRECISION for another precision.")] = "",
+    against: Annotated[
+        str, typer.Option(metavar="ENGINE,...", help="torch, ctranslate2, optimum, openvino; ENGINE:PRECISION for another precision.")
+    ] = "",
     model: Annotated[
         str | None, typer.Option(help="The checkpoint for the other engines; where it is left out, the one of the first bundle.")
     ] = None,

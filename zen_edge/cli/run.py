@@ -18,7 +18,7 @@ from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.files import reason
 
 if TYPE_CHECKING:
-    from zen_edge.runtimes.pipelines.text_to_text import Hypothesis
+    from zen_edge.runtimes.pipelines.hypothesis import Hypothesis
 
 WINDOW = 1024  # lines read ahead: enough to sort by length, few enough to answer a pipe while it is written
 
@@ -51,7 +51,15 @@ def run(
     option: Annotated[list[str] | None, typer.Option(help="Any other generation option as NAME=VALUE (JSON).")] = None,
     source_lang: Annotated[str | None, typer.Option(help="The language of the input, where the model knows several.")] = None,
     target_lang: Annotated[str | None, typer.Option(help="The language of the output, where the model knows several.")] = None,
-    overflow: Annotated[str | None, typer.Option(help="An input longer than the model takes: error, or truncate to its beginning.")] = None,
+    overflow: Annotated[
+        str | None, typer.Option(help="An input longer than the model takes: error, split into parts, or truncate to its beginning.")
+    ] = None,
+    repetition_guard: Annotated[
+        bool | None,
+        typer.Option(
+            "--repetition-guard/--no-repetition-guard", help="Decode again what goes round in circles; without either, where inputs are split."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto; otherwise the one the bundle was exported for.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Otherwise as many as the process may use.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its sha256 first.")] = False,
@@ -86,6 +94,7 @@ def run(
         "source_lang": source_lang,
         "target_lang": target_lang,
         "overflow": overflow,
+        "repetition_guard": repetition_guard,
     }
     options = _merged({name: value for name, value in given.items() if value is not None}, option or ())
     if options.get("token_log_probs") and not as_json:
@@ -100,16 +109,17 @@ def run(
             found = [next(answers) if isinstance(text, str) else text for text in window]
             if not as_json and number + len(window) > 1 and any(isinstance(answer, list) and len(answer) > 1 for answer in found):
                 raise OptionError("several results for several inputs cannot be told apart line by line: add --json.")
+            alone = number == 0 and len(window) == 1
             for answer in found:
                 number += 1
-                failed += _print(answer, number, as_json)
+                failed += _print(answer, number, as_json, alone)
             sys.stdout.flush()
     if failed:
         raise typer.Exit(1)
 
 
-def _print(answer: list[Hypothesis] | ZenEdgeError, number: int, as_json: bool) -> bool:
-    """One input's answer on stdout, or its error. Returns whether it is an error."""
+def _print(answer: list[Hypothesis] | ZenEdgeError, number: int, as_json: bool, alone: bool) -> bool:
+    """One input's answer on stdout, or its error. Returns whether it is an error. alone: the only input, whose one answer keeps its lines."""
     if isinstance(answer, ZenEdgeError):
         if as_json:
             typer.echo(json.dumps({"error": str(answer)}, ensure_ascii=False))
@@ -120,9 +130,16 @@ def _print(answer: list[Hypothesis] | ZenEdgeError, number: int, as_json: bool) 
     if as_json:
         results = [_json_result(hypothesis) for hypothesis in answer]
         typer.echo(json.dumps(results[0] | ({"hypotheses": results} if len(results) > 1 else {}), ensure_ascii=False))
+        return False
+    if alone and len(answer) == 1:
+        typer.echo(answer[0].text, nl=not answer[0].text.endswith("\n"))
     else:
         for hypothesis in answer:
             typer.echo(" ".join(hypothesis.text.splitlines()))
+    if answer[0].repetition_guard:
+        looped = sum(part.hypothesis.repetition_guard for part in answer[0].segments)
+        where = f"in {looped} of {len(answer[0].segments)} parts " if looped else ""
+        note(f"input {number}: {where}the output went round in circles and was decoded again with a repetition guard.")
     return False
 
 
@@ -131,6 +148,10 @@ def _json_result(found: Hypothesis) -> dict[str, Any]:
     result: dict[str, Any] = {"text": found.text, "tokens": list(found.tokens), "score": found.score if isfinite(found.score) else None}
     if found.log_probs is not None:
         result["log_probs"] = [each if isfinite(each) else None for each in found.log_probs]
+    if found.repetition_guard:
+        result["repetition_guard"] = True
+    if found.segments:
+        result["segments"] = [{"source": part.source, **_json_result(part.hypothesis)} for part in found.segments]
     return result
 
 
