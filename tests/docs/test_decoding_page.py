@@ -14,7 +14,7 @@ from zen_edge.runtimes.decoding import GenerationOptions
 from zen_edge.runtimes.decoding.options import option_names
 from zen_edge.runtimes.decoding.unsupported import NEUTRAL, SAMPLING_ONLY
 from zen_edge.runtimes.pipelines.names import ELSEWHERE, OWN, check_names
-from zen_edge.runtimes.pipelines.text_to_text import _Settings
+from zen_edge.runtimes.pipelines.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "decoding.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (.+) \| (.+) \|$", PAGE, re.M)
@@ -29,7 +29,7 @@ def test_every_option_has_one_row():
 
 
 def test_defaults_are_the_real_ones():
-    real = GenerationOptions().as_dict() | {option.name: option.default for option in fields(_Settings)} | {"decoder_prefix": None}
+    real = GenerationOptions().as_dict() | {option.name: option.default for option in fields(Settings)} | {"decoder_prefix": None}
     for name, default, *_ in ROWS:
         assert ast.literal_eval(default) == real[name], name
 
