@@ -10,6 +10,7 @@ import torch
 from transformers import M2M100Config, M2M100ForConditionalGeneration, MarianConfig, MarianMTModel, MBartConfig, MBartForConditionalGeneration
 
 from zen_edge import OptionError
+from zen_edge.runtimes.pipelines.settings import SettingsReader
 
 # The tokenizer, the model's own architecture where it is tried too, a source with three targets and the word that stands for a target.
 M2M100 = (M2M100ForConditionalGeneration, M2M100Config)
@@ -92,6 +93,12 @@ def test_a_prefix_comes_after_the_language(speaker, lines):
     assert tokens_of(tiny.pipeline.generate(lines[0], decoder_prefix="le jeu", **asked)) == expected
 
 
+def with_defaults(pipeline, monkeypatch, **defaults):
+    """The pipeline as if its checkpoint's generation config said so."""
+    manifest = replace(pipeline.manifest, generation={**pipeline.manifest.generation, **defaults})
+    monkeypatch.setattr(pipeline, "_options", SettingsReader(manifest, pipeline._tokenizer))
+
+
 def test_without_a_target_it_does_as_generate_does(speaker, lines):
     """Nothing is forced where neither the caller nor the checkpoint's generation config names a language."""
     expected = speaker.of_transformers(lines[:3], speaker.source, None)
@@ -101,9 +108,7 @@ def test_without_a_target_it_does_as_generate_does(speaker, lines):
 def test_the_checkpoints_own_target(speaker, lines, monkeypatch):
     tiny, source, (first, second, *_) = speaker.tiny, speaker.source, speaker.targets
     language = speaker.id(first)
-    monkeypatch.setattr(
-        tiny.pipeline, "manifest", replace(tiny.pipeline.manifest, generation={**tiny.pipeline.manifest.generation, "forced_bos_token_id": language})
-    )
+    with_defaults(tiny.pipeline, monkeypatch, forced_bos_token_id=language)
     for target in (None, first, second):
         found = tiny.pipeline.generate(lines[:3], source_lang=source, target_lang=target, **FREE)
         assert tokens_of(found) == tokens_of(speaker.of_transformers(lines[:3], source, target or first))
@@ -112,8 +117,7 @@ def test_the_checkpoints_own_target(speaker, lines, monkeypatch):
 def test_where_the_decoder_starts_from_a_language(mbart50, lines, monkeypatch):
     """As the first mBART and PLBart do: the target takes the place of the start, nothing is forced after it."""
     french, romanian = mbart50.tokenizer.convert_tokens_to_ids(["fr_XX", "ro_RO"])
-    generation = {**mbart50.pipeline.manifest.generation, "decoder_start_token_id": french}
-    monkeypatch.setattr(mbart50.pipeline, "manifest", replace(mbart50.pipeline.manifest, generation=generation))
+    with_defaults(mbart50.pipeline, monkeypatch, decoder_start_token_id=french)
     monkeypatch.setattr(mbart50.tokenizer, "src_lang", "en_XX")
     for target, start in ((None, french), ("fr_XX", french), ("ro_RO", romanian)):
         expected = mbart50.of_transformers(lines[:3], decoder_start_token_id=start, **FREE)

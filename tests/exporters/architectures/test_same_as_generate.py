@@ -61,14 +61,15 @@ def test_tokens_in_padded_batches(export_family, name, options):
     compared = compare_tokens(expected, given, _margins(reference, rows, expected, given, whole=options.get("num_beams", 1) > 1))
     assert compared.first_divergence is None, (expected, given)
     assert compared.identical >= len(LINES) - 1
-    assert len({token for row in given for token in row}) >= 7
+    assert len({token for row in given for token in row}) >= 5  # of five lines: no model that says one word whatever it reads
 
 
 @families
-@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), pytest.param("int8", 0.4, marks=pytest.mark.sweep)])
-def test_logits_word_by_word(export_family, name, precision, bound):
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.sweep)])
+def test_logits_word_by_word(export_family, name, precision):
     """Through the runtime's own steps, forced along what PyTorch says, the rows padded beyond the longest."""
     exported = export_family(name, precision)
+    bound = exported.family.int8 if precision == "int8" else 5e-4
     batch = exported.tokenizer(LINES, padding="max_length", max_length=40, truncation=True, return_tensors="pt")
     said = of_transformers(exported, LINES)
     config = exported.model.generation_config
