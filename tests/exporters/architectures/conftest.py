@@ -105,14 +105,16 @@ def write_family(kinds: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def export_family(write_family: Callable[[str], tuple[Path, Any]]) -> Callable[..., Exported]:
-    """export_family(name, precision): the bundle, checked against PyTorch on the way. Each once."""
+    """export_family(name, precision): the bundle, in fp32 checked against PyTorch on the way. Each once."""
     written: dict[str, tuple[Path, Any]] = {}
     exported: dict[tuple[str, str], Exported] = {}
 
     def make(name: str, precision: str = "fp32") -> Exported:
         if (name, precision) not in exported:
             folder, model = written[name] = written.get(name) or write_family(name)
-            bundle = export(folder, folder.parent / f"{folder.name}-{precision}", task="translation", precision=precision, verify=check.verify)
+            # int8's tolerance is for trained weights; what these amplify is held by the tests' own bounds.
+            verify = check.verify if precision == "fp32" else None
+            bundle = export(folder, folder.parent / f"{folder.name}-{precision}", task="translation", precision=precision, verify=verify)
             exported[name, precision] = Exported(FAMILIES[name], folder, model, AutoTokenizer.from_pretrained(folder), bundle)
         return exported[name, precision]
 
