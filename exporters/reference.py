@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
+from zen_edge.errors import CheckpointError
 from zen_edge.exporters.checkpoint import Checkpoint
 from zen_edge.exporters.trace import DecoderSizes
 from zen_edge.exporters.wrappers import Encoder
@@ -29,7 +30,12 @@ class Reference:
         self.sizes = DecoderSizes.of(checkpoint.model)
         self.end_token_ids = set(np.atleast_1d(self._model.generation_config.eos_token_id).tolist())
         starts = (self._model.generation_config.decoder_start_token_id, self._model.generation_config.bos_token_id)
-        self.start_token_id = next(int(start) for start in starts if start is not None)
+        start = next((start for start in starts if start is not None), None)
+        if start is None:
+            raise CheckpointError(
+                "the checkpoint's generation config says neither decoder_start_token_id nor bos_token_id: set the first in generation_config.json."
+            )
+        self.start_token_id = int(start)
         self.pad_token_id = int(self._tokenizer.pad_token_id)
 
     def encode(self, line: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""What runs on the edge: numpy, ONNX Runtime and the tokenizers; no torch, no transformers, no onnx."""
+"""What runs on the edge: numpy, ONNX Runtime, the tokenizers and a sentence splitter; no torch, no transformers, no onnx."""
 
 from __future__ import annotations
 

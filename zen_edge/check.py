@@ -105,6 +105,8 @@ def compare(
     from zen_edge.runtimes.tokenization import load_tokenizer
 
     language = manifest.tokenizer.get("target_lang")  # the checkpoint's own, where it speaks several and names one
+    if manifest.generation.get("decoder_start_token_id") in (manifest.tokenizer.get("languages") or {}).values():
+        language = None  # the decoder starts from its language, on both sides
     spoken = load_tokenizer(folder, manifest.tokenizer).forced_bos_token_id(language) if language else None
     reference: Reference = make_reference(checkpoint, str(manifest.tokenizer.get("prefix", "")), spoken)
     if manifest.source.get("weights_sha256") != reference.weights_hash:

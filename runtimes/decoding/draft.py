@@ -92,7 +92,8 @@ def draft_search(
     while True:
         room = min(limit - len(ids) - 1, verifier.positions_left(cache) - (len(ids) - fed))  # the token after the draft needs a place too
         draft = before.draft(int(min(options.prompt_lookup_num_tokens, room)))
-        draft = draft[: next((i for i, token in enumerate(draft) if token in ends), len(draft))]
+        # The input's ids may be those of another vocabulary.
+        draft = draft[: next((i for i, token in enumerate(draft) if token in ends or token >= vocab_size), len(draft))]
         guess = np.array([[*ids, *draft]], np.int64)
         asked = [request(rules, guess[:, : len(ids) + i], 1, vocab_size, inputs=(0,)) for i in range(len(draft) + 1)]
         each, cache = verifier.step_each(

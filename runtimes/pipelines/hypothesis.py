@@ -30,10 +30,10 @@ class Segment(NamedTuple):
     hypothesis: Hypothesis
 
 
-def whole(text: str, segments: Sequence[Segment]) -> Hypothesis:
+def whole(text: str, segments: Sequence[Segment], with_log_probs: bool) -> Hypothesis:
     """The result of a text whose parts have these."""
     parts = [segment.hypothesis for segment in segments]
     tokens = tuple(token for part in parts for token in part.tokens)
     score = sum(part.score * len(part.tokens) for part in parts) / max(1, len(tokens))
-    log_probs = tuple(each for part in parts for each in part.log_probs or ()) if any(part.log_probs is not None for part in parts) else None
+    log_probs = tuple(each for part in parts for each in part.log_probs or ()) if with_log_probs else None
     return Hypothesis(text, tokens, score, log_probs, any(part.repetition_guard for part in parts), tuple(segments))

@@ -47,13 +47,14 @@ class LongText:
         pieces = self.treatment.divide(text[len(head) :], fit, self.language)
         return replace(pieces, sources=tuple(head + source for source in pieces.sources)) if head else pieces
 
-    def merged(self, pieces: Pieces, answers: list[list[Hypothesis]]) -> list[Hypothesis] | str:
-        """The answer of a text whose parts have these, or a text to treat in its place."""
+    def merged(self, pieces: Pieces, answers: list[list[Hypothesis]], log_probs: bool, *, ended: bool) -> list[Hypothesis] | str:
+        """The answer of a text whose parts have these, or a text to treat in its place, unless the call has ended."""
         best = [answer[0] for answer in answers]
         text = self.treatment.join(pieces, [one.text for one in best])
-        if self.treatment.again and len(text) <= SHORTER * len(pieces.text) and not self._fits(text):
+        if self.treatment.again and not ended and len(text) <= SHORTER * len(pieces.text) and not self._fits(text):
             return text
-        return [whole(text, [Segment(pieces.text[start:end], one) for (start, end), one in zip(pieces.spans, best, strict=True)])]
+        segments = [Segment(pieces.text[start:end], one) for (start, end), one in zip(pieces.spans, best, strict=True)]
+        return [whole(text, segments, log_probs)]
 
     def _fits(self, text: str) -> bool:
         return len(self.encode(text)) <= self.limit

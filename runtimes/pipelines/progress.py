@@ -39,6 +39,20 @@ def check_should_stop(given: object) -> None:
         raise OptionError(f"should_stop must be a function of one argument, the progress so far, that returns whether to stop; not {given!r}.")
 
 
+def sticky(should_stop: ShouldStop | None) -> tuple[ShouldStop | None, list[Progress]]:
+    """`should_stop` for a text in parts, where the caller's word also ends the parts that have not begun; and where it was given, once it was."""
+    if should_stop is None:
+        return None, []
+    stopped: list[Progress] = []
+
+    def ask(progress: Progress) -> bool:
+        if not stopped and should_stop(progress):
+            stopped.append(progress)
+        return bool(stopped)
+
+    return ask, stopped
+
+
 def asking(
     should_stop: ShouldStop | None, inputs: Sequence[int], starts: Sequence[tuple[int, ...]], decode: Callable[[Sequence[int]], str]
 ) -> Callable[[SearchState], bool]:

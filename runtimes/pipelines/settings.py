@@ -51,7 +51,10 @@ class SettingsReader:
         """The settings of a call on so many inputs, which gives scores or the texts alone. Raises OptionError."""
         check_names(options)
         own = {name: options[name] for name in OWN if name in options}
-        asked = {name: options[name] for name in options.keys() - own.keys()}
+        for name in ("source_lang", "target_lang"):
+            if not isinstance(own.get(name), str | None):
+                raise OptionError(f"{name} must be the code of a language, not {own[name]!r}.")
+        asked = {name: options[name] for name in options if name not in OWN}
         language = self._tokenizer.forced_bos_token_id(own["target_lang"]) if own.get("target_lang") is not None else None
         if language is not None:
             where = self._where_languages_go(asked)
@@ -91,10 +94,10 @@ def _remembering(defaults: Mapping[str, Any], vocab_size: int) -> Callable[[Mapp
         return _generation(defaults, vocab_size, asked)
 
     def generation(asked: Mapping[str, Any]) -> GenerationOptions:
-        try:
-            return known(**asked)
-        except TypeError:  # a list, say, which cannot be looked up
-            return _generation(defaults, vocab_size, asked)
+        simple = all(
+            value is None or isinstance(value, str | int | float) for value in asked.values()
+        )  # neither unhashable nor equal to another kind inside
+        return known(**asked) if simple else _generation(defaults, vocab_size, asked)
 
     return generation
 

@@ -17,7 +17,7 @@ from zen_edge.runtimes.decoding import Search, SearchState, Sequence_, search
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.pipelines.hypothesis import Hypothesis
 from zen_edge.runtimes.pipelines.long_text import LIMIT, LongText
-from zen_edge.runtimes.pipelines.progress import Progress, asking
+from zen_edge.runtimes.pipelines.progress import asking, sticky
 from zen_edge.runtimes.pipelines.repetition_guard import guarded, needed_guard
 from zen_edge.runtimes.pipelines.settings import Settings, SettingsReader
 from zen_edge.runtimes.text.documents import TRANSLATE, Treatment, answer_all
@@ -103,12 +103,13 @@ class TextToText:
         settings = self._settings(options, len(lines), scores=scores)
         if settings.overflow != "split":
             return self._input_answers(list(enumerate(lines)), settings, scores=scores)
-        long_text = self._long_text(settings)
+        long_text, (should_stop, stopped) = self._long_text(settings), sticky(settings.should_stop)
+        settings = replace(settings, should_stop=should_stop)
         return answer_all(
             enumerate(lines),
             divide=lambda line, text: long_text.pieces(text, len(settings.starts[line]) > 1),
             ask=lambda parts: self._input_answers(parts, settings, scores=scores),
-            merge=long_text.merged,
+            merge=lambda pieces, answers: long_text.merged(pieces, answers, settings.token_log_probs, ended=bool(stopped)),
         )
 
     def _input_answers(
@@ -141,10 +142,15 @@ class TextToText:
             yield from (pair for first in again.values() for pair in first.items())
             return
         for guard, first in again.items():
-            settings = replace(settings, generation=guarded(settings.generation, guard))
-            for place, answer, _ in self._decoded({place: rows[place] for place in first}, lines, settings, scores=scores):
-                found = first[place] if isinstance(answer, InputError) else [replace(one, repetition_guard=True) for one in answer]
-                yield place, found
+            if stopped:
+                yield from first.items()
+                continue
+            safer = replace(settings, generation=guarded(settings.generation, guard))
+            for place, answer, stopped in self._decoded({place: rows[place] for place in first}, lines, safer, scores=scores):
+                if stopped or isinstance(answer, InputError):  # a whole answer that loops is more than a part of one that does not
+                    yield place, first[place]
+                else:
+                    yield place, [replace(one, repetition_guard=True) for one in answer]
 
     def _decoded(
         self, rows: Mapping[int, list[int]], lines: Sequence[int], settings: Settings, *, scores: bool
@@ -182,15 +188,7 @@ class TextToText:
         )
 
     def _stream_pieces(self, pieces: Pieces, settings: Settings) -> Iterator[str]:
-        stopped: list[Progress] = []
-        given = settings.should_stop
-
-        def should_stop(progress: Progress) -> bool:
-            """The caller's word also ends the parts that have not begun."""
-            if given is not None and given(progress):
-                stopped.append(progress)
-            return bool(stopped)
-
+        should_stop, stopped = sticky(settings.should_stop)
         settings = replace(settings, should_stop=should_stop)
         shown = ""
         for place, source in enumerate(pieces.sources):
@@ -266,7 +264,7 @@ class TextToText:
         if longest is None or len(ids) <= longest:
             return ids
         if settings.overflow == "truncate":
-            return [*ids[: longest - 1], ids[-1]]  # the end token stays
+            return _shortened(ids, longest, self._ids("", settings))
         raise InputError(
             f'the text has {len(ids)} tokens, the model takes {longest}: shorten it, or ask for overflow="split" (all of it, in parts) '
             'or overflow="truncate" (its beginning only).'
@@ -290,6 +288,12 @@ def _lines(inputs: object) -> Sequence[str]:
     if isinstance(inputs, Sequence) and not isinstance(inputs, bytes | bytearray | memoryview):
         return inputs
     raise InputError(f"expected a text or a list of texts, got {_kind(inputs)}.")
+
+
+def _shortened(ids: list[int], longest: int, nothing: Sequence[int]) -> list[int]:
+    """The beginning of `ids`, and what stands at the end of every text (`nothing`: the ids of an empty one): an end token, a language after it."""
+    end = next((i for i, (a, b) in enumerate(zip(reversed(ids), reversed(nothing), strict=False)) if a != b), len(nothing))
+    return [*ids[: longest - end], *ids[len(ids) - end :]]
 
 
 def _kind(value: object) -> str:

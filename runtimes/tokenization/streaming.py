@@ -12,7 +12,7 @@ class TextStream:
     """The pieces of `push` and the last one of `close` together are exactly `decode(all tokens)`.
 
     Each push decodes all tokens so far: decoding a later part alone would lose spaces and split characters, and whole texts are cheap
-    (tens of microseconds for 64 tokens). For greedy search and sampling; a beam's tokens may still change.
+    (tens of microseconds for 64 tokens).
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
