@@ -89,5 +89,6 @@ def find_task(config: Any, asked: str | None, tell: Callable[[str], None] = lamb
     if named or known.task is None:
         says = f"names several tasks ({', '.join(sorted(named))})" if named else "does not say what it is for"
         raise ZenEdgeError(f"the checkpoint {says}; give --task: {', '.join(TASKS)}.")
-    tell(known.note or f"taken for {known.task}, as {config.model_type} checkpoints are; give --task for another")
+    if known.note is not None:
+        tell(known.note)
     return known.task

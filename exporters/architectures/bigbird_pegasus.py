@@ -15,6 +15,7 @@ from zen_edge.exporters.attention import fused_attention, replaced
 from zen_edge.exporters.limits import Limits
 
 TASK = "summarization"
+NOTE = "taken for summarization, as most BigBird-Pegasus checkpoints are; give --task for another"
 
 
 def limits(model: Any, measured: Limits) -> Limits:

@@ -14,6 +14,7 @@ from transformers.models.pegasus_x.modeling_pegasus_x import PegasusXEncoderLaye
 from zen_edge.exporters.attention import attend, replaced
 
 TASK = "summarization"
+NOTE = "taken for summarization, as most Pegasus-X checkpoints are; give --task for another"
 
 
 def _layer(
