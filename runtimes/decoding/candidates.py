@@ -105,7 +105,7 @@ def best_tokens(asked: Request, scores: StepScores) -> list[int] | None:
     if asked.source != "top" or asked.warps or asked.normalized:
         return None
     tops, ids = scores.top_scores.tolist(), scores.top_ids.tolist()
-    if not all(isfinite(row[0]) for row in tops):
+    if not all(isfinite(sum(row)) for row in tops):
         _check(scores.top_scores, None)
     if asked.banned is None:
         return [row[0] for row in ids]
