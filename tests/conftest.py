@@ -1,10 +1,23 @@
 """What every room's tests share: the shipped checkpoint and bundles made of it once per run."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """PyTorch, where any of the tests has imported it: threads cost more than they bring at these sizes."""
+    if (torch := sys.modules.get("torch")) is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

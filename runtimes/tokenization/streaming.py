@@ -3,9 +3,11 @@
 import re
 from collections.abc import Callable, Sequence
 
+from zen_edge.runtimes.text.scripts import UNSPACED
+
 # The end of what is safe: before the last white space (the word after it may go on, and clean-up may still take the space away), or
-# after the last character of a script that writes no spaces (Han, kana, their punctuation and full-width forms).
-_SAFE = re.compile(r".*(?:(?=\s)|[\u3000-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff])", re.DOTALL)
+# after the last character of a script that writes no spaces.
+_SAFE = re.compile(rf".*(?:(?=\s)|{UNSPACED})", re.DOTALL)
 
 
 class TextStream:

@@ -18,15 +18,6 @@ from zen_edge.exporters.reference import Reference
 Edit = Callable[[onnx.GraphProto], None]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Threads cost more than they bring at these sizes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def checkpoint(demo_checkpoint: Path) -> Checkpoint:
     return load_checkpoint(demo_checkpoint)

@@ -17,15 +17,6 @@ BART = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 2, "encoder_attent
 BART |= {"encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 128, "vocab_size": VOCAB_SIZE}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Threads cost more than they bring at these sizes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session", params=["marian", "bart", "t5"])
 def model(request):
     torch.manual_seed(3)

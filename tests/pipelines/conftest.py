@@ -19,16 +19,6 @@ from zen_edge.exporters import export
 from zen_edge.exporters.checkpoint import load_checkpoint
 from zen_edge.runtimes.pipelines.text_to_text import TextToText
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads cost more than they bring at these sizes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 Rows = list[list[tuple[tuple[int, ...], float]]]
 
 

@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoTokenizer, ByT5Tokenizer
 
 from zen_edge import check
@@ -61,15 +60,6 @@ class Exported:
     model: Any
     tokenizer: Any
     bundle: Bundle
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Threads cost more than they bring at these sizes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
