@@ -116,6 +116,32 @@ def test_the_model_is_never_given_more_positions_than_it_has():
         assert len(found.tokens) == 12
 
 
+def test_ids_beyond_the_vocabulary_are_never_tried():
+    """The source's ids may be those of another, larger vocabulary."""
+    foreign = [token if token % 3 else token + WORDS for token in SOURCE]
+    proposed = 0
+    for seed in range(30):
+        drafting = FakeVerifier(copying(seed))
+        step_each, given = drafting.step_each, []
+        drafting.step_each = lambda ids, cache, step_each=step_each, given=given, **asked: given.append(ids) or step_each(ids, cache, **asked)
+        options = GenerationOptions.from_defaults({}, max_new_tokens=24, eos_token_id=END, prompt_lookup_num_tokens=6)
+        around = {"vocab_size": WORDS, "encoder_ids": [foreign]}
+        ((found,),) = run(search(FakeStep(copying(seed)), begin(1), np.array([[START]]), options, verifier=drafting, **around))
+        ((expected,),) = run(
+            search(
+                FakeStep(copying(seed)),
+                begin(1),
+                np.array([[START]]),
+                GenerationOptions.from_defaults({}, max_new_tokens=24, eos_token_id=END),
+                **around,
+            )
+        )
+        assert found.tokens == expected.tokens
+        assert all(ids.max() < WORDS for ids in given)
+        proposed += sum(ids.shape[1] > 1 for ids in given)
+    assert proposed > 30  # what comes before them is
+
+
 def test_it_goes_on_from_a_longer_start():
     options = GenerationOptions.from_defaults({}, max_new_tokens=10, eos_token_id=END, prompt_lookup_num_tokens=4)
     start = np.array([[START, 5, 6]])

@@ -14,6 +14,7 @@ from transformers import BertConfig, GPT2Config
 
 from zen_edge.errors import CheckpointError, UnsupportedModelError, ZenEdgeError
 from zen_edge.exporters.checkpoint import load_checkpoint
+from zen_edge.exporters.reference import Reference
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +274,19 @@ def test_an_architecture_of_another_kind(folder, config, words):
 def test_an_encoder_is_not_called_a_decoder(folder):
     BertConfig().save_pretrained(folder)
     assert "decoder-only" not in refused(folder, UnsupportedModelError)
+
+
+def test_nothing_for_the_decoder_to_start_from(folder):
+    path = folder / "generation_config.json"
+    config = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("decoder_start_token_id", "bos_token_id")}
+    path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="says neither decoder_start_token_id nor bos_token_id: set the first") as caught:
+        Reference(load_checkpoint(folder))
+    assert "\n" not in str(caught.value)
+    path.write_text(json.dumps(config | {"bos_token_id": 7}))
+    assert Reference(load_checkpoint(folder)).start_token_id == 7
+    path.write_text(json.dumps(config | {"bos_token_id": 7, "decoder_start_token_id": 5}))
+    assert Reference(load_checkpoint(folder)).start_token_id == 5
 
 
 class Bomb:

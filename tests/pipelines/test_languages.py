@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,3 +157,11 @@ def test_marian_writes_the_language_before_the_text(num_beams, marian, lines):
         marian.pipeline("a", target_lang="fr")
     with pytest.raises(OptionError, match="source_lang='eng': a Marian model finds the source language in the text itself"):
         marian.pipeline("a", source_lang="eng")
+
+
+@pytest.mark.parametrize("value", [5, True, b"fr_XX", ["fr_XX"], {"fr_XX": 1}], ids=repr)
+@pytest.mark.parametrize("option", ["source_lang", "target_lang"])
+def test_what_is_no_code_of_a_language(option, value, mbart50):
+    for ask in (mbart50.pipeline, mbart50.pipeline.generate, mbart50.pipeline.stream):
+        with pytest.raises(OptionError, match=re.escape(f"{option} must be the code of a language, not {value!r}.")):
+            ask("a", **{option: value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from zen_edge import InputError
 from zen_edge.manifest import read_manifest
+from zen_edge.runtimes.pipelines.progress import Progress
 from zen_edge.runtimes.pipelines.summarization import Pipeline as Summarizer
 from zen_edge.runtimes.text.pieces import Fit, by_budget, by_sentence
 
@@ -185,6 +187,23 @@ def test_summaries_longer_than_the_model_are_summarized_again(summarizer, lines)
     assert whole.text == rounds[-1]
     assert [source for source, _ in whole.segments] == chunks(rounds[-2])
     assert len(summarizer._tokenizer.encode(whole.text)) <= 256
+
+
+def test_a_yes_in_the_first_round_of_summaries_ends_them_all(summarizer, lines):
+    """What there is of them is joined, and not summarized again though it is longer than the model."""
+    calls: list[Progress] = []
+    options = {**SPLIT, "min_new_tokens": 23, "max_new_tokens": 24, "repetition_guard": False}
+    text = written(lines, 24_000)
+    count = len(summarizer._long_text(summarizer._settings(SPLIT, 1, scores=False)).pieces(text, False).spans)
+    ((whole,),) = summarizer.generate(text, **options, should_stop=calls.append)
+    begun = itertools.accumulate(len(progress.inputs) if progress.steps == 1 else 0 for progress in calls)
+    last = next(at for at, chunks in enumerate(begun, 1) if chunks == count)  # the first step of the first round's last batch
+    asked: list[Progress] = []
+    ((stopped,),) = summarizer.generate(text, **options, should_stop=lambda progress: asked.append(progress) or len(asked) == last + 20)
+    assert len(whole.segments) < count
+    assert len(stopped.segments) == count
+    assert len(asked) == last + 20
+    assert len(summarizer._tokenizer.encode(stopped.text)) > 256
 
 
 def test_summaries_that_get_no_shorter_end(summarizer, lines):

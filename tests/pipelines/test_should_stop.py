@@ -69,6 +69,42 @@ def test_the_whole_call_ends(pipeline, lines):
     assert [bool(text) for place, text in enumerate(again) if place not in begun] == [False] * (len(some) - len(begun))
 
 
+def once(calls, at):
+    """A `should_stop` that says yes at its `at`-th question only."""
+    return lambda progress: calls.append(progress.inputs) or len(calls) == at
+
+
+def test_a_yes_in_a_split_text_is_not_taken_back(pipeline, lines):
+    """Parts that have not begun stay empty though a later question would be answered no."""
+    text = "\n".join(lines[:300])
+    options = {"num_beams": 1, "overflow": "split", "repetition_guard": False}
+    calls: list[object] = []
+    ((whole,),) = pipeline.generate(text, **options, should_stop=once(calls, 2))
+    assert len(calls) == 2
+    assert 0 < sum(len(part.tokens) > 0 for _, part in whole.segments) < 300
+    assert all(len(part.tokens) <= 2 for _, part in whole.segments)
+    calls.clear()
+    assert len(list(pipeline.stream(text, **options, should_stop=once(calls, 2)))) <= 1
+    assert len(calls) == 2
+
+
+def test_a_yes_ends_the_second_pass_of_the_repetition_guard(pipeline, lines):
+    """Where it falls while loops are decoded again, they keep their first answers, and no further group is begun."""
+    options = {"num_beams": 1, "min_new_tokens": 100, "repetition_guard": True}
+    # Sources that repeat themselves are given a guard of another size: two groups to decode again.
+    some = [*lines[:12], *("tool tool tool tool tool tool tool tool" for _ in range(2)), "ha ha ha ha ha ha ha ha ha ha ha ha ha ha"]
+    steps: list[int] = []
+    whole = pipeline.generate(some, **options, should_stop=lambda progress: steps.append(progress.steps))
+    plain = pipeline.generate(some, **{**options, "repetition_guard": False})
+    _, second, third = (at for at, step in enumerate(steps) if step == 1)
+    calls: list[object] = []
+    found = pipeline.generate(some, **options, should_stop=once(calls, second + 20))
+    assert len(calls) == second + 20 < third
+    assert any(one.repetition_guard for (one,) in whole)
+    assert [one.tokens for (one,) in found] == [one.tokens for (one,) in plain]
+    assert not any(one.repetition_guard for (one,) in found)
+
+
 def test_with_a_prefix(pipeline):
     seen = []
     found = pipeline("simple game with cards", decoder_prefix="un jeu", num_beams=1, should_stop=lambda p: seen.append(p.texts()[0]) or p.steps == 2)

@@ -19,7 +19,7 @@ from zen_edge.exporters import export
 
 @dataclass(frozen=True)
 class Family:
-    """model_type, its kind of tokenizer, and what its configuration says. int8: how far its logits may be from PyTorch's, of their length; the random
+    """model_type, its kind of tokenizer, and what its configuration says, ids as words of the tokenizer. int8: how far its logits may be from PyTorch's, of their length; the random
     weights of some amplify every rounding: with them float32 is 1e-4 from float64 in PyTorch itself, where it is 1e-6 with the others'."""
 
     model_type: str
@@ -37,7 +37,7 @@ FAMILIES = {
     "mt5": Family("mt5", "t5"),
     "umt5": Family("umt5", "umt5"),
     "byt5": Family("t5", "byt5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
-    "mbart": Family("mbart", "mbart"),
+    "mbart": Family("mbart", "mbart", {"decoder_start_token_id": "ro_RO"}),  # its tokenizer's tgt_lang, as with the published ones
     "mbart50": Family("mbart", "mbart50"),
     "pegasus": Family("pegasus", "pegasus"),
     "pegasus_x": Family("pegasus_x", "pegasus", {"encoder_layers": 3}, int8=0.7),
@@ -88,7 +88,11 @@ def write_family(kinds: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
             made = tmp_path_factory.mktemp(f"{name}-tokenizer")
             getattr(kinds, family.tokenizer)(made).save_pretrained(made)
             tokenizer = AutoTokenizer.from_pretrained(made)
-        return folder, write_tiny(folder, family.model_type, tokenizer, **(family.config or {}))
+        changes = {
+            name: tokenizer.convert_tokens_to_ids(value) if name.endswith("_token_id") and isinstance(value, str) else value
+            for name, value in (family.config or {}).items()
+        }
+        return folder, write_tiny(folder, family.model_type, tokenizer, **changes)
 
     return write
 
