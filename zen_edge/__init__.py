@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from zen_edge.bundle import Bundle
 from zen_edge.errors import (
+    AudioError,
     BundleError,
     CheckFailedError,
     CheckpointError,
@@ -98,6 +99,7 @@ def parity(
 
 
 __all__ = [
+    "AudioError",
     "Bundle",
     "BundleError",
     "CheckFailedError",

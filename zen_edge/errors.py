@@ -15,6 +15,10 @@ class InputError(ZenEdgeError):
     """An input the model cannot take: too long, of the wrong kind, or unreadable."""
 
 
+class AudioError(InputError):
+    """Audio that cannot be read, or that holds no sound: no such file, damaged, empty, not finite."""
+
+
 class UnsupportedModelError(ZenEdgeError):
     """A checkpoint that zen-edge refuses, named with the nearest thing that works."""
 
