@@ -34,8 +34,8 @@ class FilterBank:
         if power.shape[1] < least:
             shortest, given = (1000 * samples / self.sampling_rate for samples in (WINDOW + (least - 1) * HOP, len(audio)))
             raise AudioError(f"the audio is too short: {given:.1f} ms, and the model takes {shortest:.1f} ms and more.")
-        frames: Sound = np.log(np.maximum(power, QUIETEST)).T
-        return frames
+        np.maximum(power, QUIETEST, out=power)
+        return np.log(power, out=power).T
 
 
 def _prepared(frames: Sound) -> Sound:

@@ -48,7 +48,7 @@ def slaney_filters(n_mels: int, n_fft: int, sampling_rate: int, highest: float) 
 def kaldi_filters(n_mels: int, n_fft: int, sampling_rate: int, lowest: float, highest: float) -> Sound:
     """(n_mels, n_fft // 2 + 1), triangles on the mel scale."""
     bins = kaldi(np.arange(n_fft // 2 + 1, dtype=np.float64) * (sampling_rate / n_fft))
-    return triangles(bins, np.linspace(*kaldi(np.array([lowest, highest])), n_mels + 2)).astype(np.float32)
+    return triangles(bins, np.linspace(float(kaldi(np.array(lowest))), float(kaldi(np.array(highest))), n_mels + 2)).astype(np.float32)
 
 
 def frames_in(samples: int, length: int, hop: int) -> int:

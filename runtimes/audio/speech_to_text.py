@@ -32,5 +32,6 @@ class SpeechToText:
             frames = frames - frames.mean(axis=0)
         if self._variances:
             deviation = frames.std(axis=0)
-            frames = frames / np.where(deviation > 0, deviation, 1).astype(np.float32)  # silence has none, where transformers would give NaN
+            deviation[deviation == 0] = 1  # silence, where transformers would give NaN
+            frames = frames / deviation
         return np.ascontiguousarray(frames, np.float32)
