@@ -35,7 +35,8 @@ class FilterBank:
             shortest, given = (1000 * samples / self.sampling_rate for samples in (WINDOW + (least - 1) * HOP, len(audio)))
             raise AudioError(f"the audio is too short: {given:.1f} ms, and the model takes {shortest:.1f} ms and more.")
         np.maximum(power, QUIETEST, out=power)
-        return np.log(power, out=power).T
+        np.log(power, out=power)
+        return power.T
 
 
 def _prepared(frames: Sound) -> Sound:
