@@ -36,7 +36,7 @@ class FilterBank:
             raise AudioError(f"the audio is too short: {given:.1f} ms, and the model takes {shortest:.1f} ms and more.")
         np.maximum(power, QUIETEST, out=power)
         np.log(power, out=power)
-        return power.T
+        return power.transpose()
 
 
 def _prepared(frames: Sound) -> Sound:
