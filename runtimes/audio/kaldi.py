@@ -36,12 +36,12 @@ class FilterBank:
             raise AudioError(f"the audio is too short: {given:.1f} ms, and the model takes {shortest:.1f} ms and more.")
         np.maximum(power, QUIETEST, out=power)
         np.log(power, out=power)
-        return power.transpose()
+        return power.T
 
 
 def _prepared(frames: Sound) -> Sound:
     """Frames (F, window) without their means and with their high tones raised."""
-    centred = frames - frames.mean(axis=1, keepdims=True)
+    centred: Sound = frames - frames.mean(axis=1, keepdims=True)
     raised = np.empty_like(centred)
     raised[:, 0] = centred[:, 0] * (1 - PREEMPHASIS)
     raised[:, 1:] = centred[:, 1:] - PREEMPHASIS * centred[:, :-1]
