@@ -9,16 +9,17 @@ from numpy.typing import NDArray
 
 from zen_edge.runtimes.decoding.step import Ids
 
-BATCH_TOKENS = 2048  # padded source tokens times beams; more gains nothing on a CPU and costs memory
+BATCH_TOKENS = 4096  # padded source tokens; more gains nothing on a CPU and costs memory
 BATCH_ROWS = 128  # rows that decode side by side
 
 
 def batches(lengths: Sequence[int], num_beams: int, batch_tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
-    """Positions of the inputs, shortest first, cut so that padded length times rows stays within the budget. Every position comes once."""
+    """Positions of the inputs, shortest first, cut so that padded length times inputs stays within the budget, and beams times inputs within
+    BATCH_ROWS. Every position comes once. (Beams share what the encoder made of their input, and so do not count as tokens.)"""
     batch: list[int] = []
     for position in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         rows = (len(batch) + 1) * num_beams
-        if batch and (rows * lengths[position] > batch_tokens or rows > BATCH_ROWS):
+        if batch and ((len(batch) + 1) * lengths[position] > batch_tokens or rows > BATCH_ROWS):
             yield batch
             batch = []
         batch.append(position)
