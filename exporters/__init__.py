@@ -47,8 +47,10 @@ def export(
     _require_libraries()
     _require_precision(precision, device)
     with new_folder(Path(out), force=force) as folder:
+        from zen_edge.exporters.alignment import expose_queries
         from zen_edge.exporters.architectures import find_task
         from zen_edge.exporters.checkpoint import load_checkpoint
+        from zen_edge.exporters.features import save_features
         from zen_edge.exporters.fusions import fuse
         from zen_edge.exporters.limits import Limits
         from zen_edge.exporters.quantization import quantize
@@ -61,6 +63,8 @@ def export(
         checkpoint = load_checkpoint(model, revision)
         found_task = find_task(checkpoint.model.config, task, tell)
         tokenizer = save_tokenizer(checkpoint.tokenizer, folder, *task_prefixes(checkpoint.model.config, found_task))
+        if checkpoint.feature_extractor is not None:
+            save_features(checkpoint.feature_extractor, folder)
         sizes, limits = DecoderSizes.of(checkpoint.model), Limits.of(checkpoint.model)
 
         tell("trace the encoder")
@@ -70,6 +74,7 @@ def export(
         tell("fuse")
         for graph in graphs.values():
             fuse(graph)
+        expose_queries(graphs["decoder"], checkpoint.model.generation_config)
         tell(f"quantize to {precision}")
         for graph in graphs.values():
             quantize(graph, precision)
@@ -147,7 +152,10 @@ def _describe(folder: Path, checkpoint: Checkpoint, limits: Limits, task: str, p
 
 def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
     """The checkpoint's generation defaults, without what is not set."""
-    return {name: value for name, value in checkpoint.model.generation_config.to_dict().items() if value is not None}
+    from zen_edge.exporters.architectures import architecture
+
+    known = architecture(checkpoint.model_type).generation(checkpoint.model)
+    return known | {name: value for name, value in checkpoint.model.generation_config.to_dict().items() if value is not None}
 
 
 def _copy_papers(source: Path | None, folder: Path) -> None:

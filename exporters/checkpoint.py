@@ -14,30 +14,33 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForSeq2SeqLM, AutoModelForSpeechSeq2Seq, AutoTokenizer, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
 )
 from transformers.utils import logging as transformers_logging
 
 from zen_edge.checked import printable
 from zen_edge.errors import CheckpointError, UnsupportedModelError
-from zen_edge.exporters.architectures import require_exported
+from zen_edge.exporters.architectures import architecture, require_exported
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained model in float32, ready to be evaluated. folder: where its files lie; None if they came from the hub's cache."""
+    """A trained model in float32, ready to be evaluated. folder: where its files lie; None if they came from the hub's cache. feature_extractor:
+    transformers', of a model that reads audio."""
 
     name: str
     folder: Path | None
     revision: str | None
     model: PreTrainedModel
     tokenizer: Any
+    feature_extractor: Any = None
 
     @property
     def model_type(self) -> str:
@@ -80,10 +83,13 @@ def load_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoin
         _require_supported(config)
         # Weights of another shape come back in the report, and are refused below by name.
         options = {"config": config, "dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
-        loaded, report = _read(source, lambda: AutoModelForSeq2SeqLM.from_pretrained(source, **options, **where))
+        hears = architecture(config.model_type).reads == "input_features"
+        kind = AutoModelForSpeechSeq2Seq if hears else AutoModelForSeq2SeqLM
+        loaded, report = _read(source, lambda: kind.from_pretrained(source, **options, **where))
         tokenizer = _read(f"the tokenizer of {source}", lambda: AutoTokenizer.from_pretrained(source, **where))
+        extractor = _read(f"the feature extractor of {source}", lambda: AutoFeatureExtractor.from_pretrained(source, **where)) if hears else None
     _require_whole(source, report)
-    return Checkpoint(name, folder, revision, loaded.eval(), tokenizer)
+    return Checkpoint(name, folder, revision, loaded.eval(), tokenizer, extractor)
 
 
 def _exists(path: Path) -> bool:
@@ -124,8 +130,10 @@ def _require_supported(config: Any) -> None:
         raise UnsupportedModelError(
             "this checkpoint needs code of its own (auto_map in config.json); only architectures that transformers ships are exported."
         )
-    if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+    if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES or architecture(kind).reads == "input_features":
         return require_exported(config)
+    if kind in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
+        raise UnsupportedModelError(f"{kind} reads audio in a way that is not exported yet; the nearest that is: whisper.")
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:  # encoders can be run as decoders too
         raise UnsupportedModelError(
             f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM."

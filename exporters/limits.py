@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
 from zen_edge.exporters.architectures import architecture
+from zen_edge.exporters.sources import Source
 
 LOOK_UPS = {torch.ops.aten.embedding.default: 1, torch.ops.aten.index_select.default: 2}  # where the positions stand among the arguments
 LENGTH = 4
@@ -17,7 +18,7 @@ LENGTH = 4
 
 @dataclass(frozen=True)
 class Limits:
-    """The most tokens on either side; None where nothing ends, as with relative or computed positions."""
+    """The most tokens on either side, or frames of a source of features; None where nothing ends, as with relative or computed positions."""
 
     source: int | None
     target: int | None
@@ -25,6 +26,8 @@ class Limits:
     @classmethod
     def of(cls, model: PreTrainedModel) -> Limits:
         """Looks which tables the model reads at consecutive places while it runs on one word said again and again."""
+        if Source.of(model).masked is False:  # features are no words, and their places no look-ups
+            return architecture(model.config.model_type).limits(model, cls(None, None))
         word = _a_word(model)
         one, several = torch.full((1, 1), word), torch.full((1, LENGTH), word)
         measured = cls(_room(model, several, one), _room(model, one, several))

@@ -22,7 +22,7 @@ from zen_edge.errors import UnsupportedModelError, ZenEdgeError
 from zen_edge.exporters.architectures import architecture, nearest_supported
 from zen_edge.exporters.attention import fused
 from zen_edge.exporters.limits import Limits
-from zen_edge.exporters.wrappers import Decoder, Encoder
+from zen_edge.exporters.sources import Source, whole
 
 OPSET = 21  # the CUDA kernels of ONNX Runtime serve 21 to 23
 
@@ -39,10 +39,10 @@ class DecoderSizes:
     @classmethod
     def of(cls, model: PreTrainedModel) -> DecoderSizes:
         """Measured on one token instead of read from the configuration, where every architecture names them differently."""
-        ids = torch.ones(1, 1, dtype=torch.long)
+        start = torch.ones(1, 1, dtype=torch.long)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         with torch.no_grad():
-            out = model(input_ids=ids, decoder_input_ids=ids, past_key_values=cache, use_cache=True, return_dict=True)
+            out = model(**whole(model), decoder_input_ids=start, past_key_values=cache, use_cache=True, return_dict=True)
         _, heads, _, head_size = cache.self_attention_cache.layers[0].keys.shape
         return cls(len(cache.self_attention_cache.layers), heads, head_size, out.encoder_last_hidden_state.shape[-1])
 
@@ -52,16 +52,15 @@ def _names(kind: str, layers: int) -> list[str]:
 
 
 def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -> ir.Model:
-    """encoder graph: input_ids, attention_mask (B,T) -> cross_key_i, cross_value_i (B,N,T,H)."""
-    ids = torch.ones(2, 7, dtype=torch.long)
-    B, T = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim("T", min=1, max=limits.source or 2**20)
-    axes = {0: B, 1: T}
+    """encoder graph: input_ids, attention_mask (B,T) or input_features (B,C,F) -> cross_key_i, cross_value_i (B,N,T,H)."""
+    source = Source.of(model)
+    B, length = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim(source.length, min=source.least, max=limits.source or 2**20)
     return _export(
         model,
-        Encoder(model, sizes.layers),
-        (ids, torch.ones_like(ids)),
-        (axes, axes),
-        ["input_ids", "attention_mask"],
+        source.encoder(model, sizes.layers),
+        source.example(model),
+        ({0: B, source.axis: length},) * len(source.names),
+        list(source.names),
         _names("cross", sizes.layers),
         "encoder",
     )
@@ -71,25 +70,26 @@ def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -
     """decoder graph: one for the first and every later step; see `wrappers.Decoder` for its inputs and outputs."""
     L, N, H = sizes.layers, sizes.heads, sizes.head_size
     # Sizes that differ in every axis, so that no two of them are taken for the same.
-    rows, inputs, length, source, before = 6, 3, 2, 7, 9
+    rows, inputs, length, keys, before = 6, 3, 2, 7, 9
+    source = Source.of(model)
     # Some models ask whether past and new words have positions: told here that they have, so that both sides of the question need not be traced.
     most = {"R": 2**16, "B": 2**16, "T": limits.source or 2**20, "S": (limits.target or 2**20) // 2, "P": (limits.target or 2**20) // 2}
     axis = {name: torch.export.Dim(name, min=0 if name == "P" else 1, max=size) for name, size in most.items()}
-    ids, mask = torch.ones(rows, length, dtype=torch.long), torch.ones(inputs, source, dtype=torch.long)
-    cross = [torch.zeros(inputs, N, source, H) for _ in range(2 * L)]
+    ids, mask = torch.ones(rows, length, dtype=torch.long), torch.ones(inputs, keys, dtype=torch.long)
+    cross = [torch.zeros(inputs, N, keys, H) for _ in range(2 * L)]
     past = [torch.zeros(rows, N, before, H) for _ in range(2 * L)]
     shapes = (
         {0: axis["R"], 1: axis["S"]},
-        {0: axis["B"], 1: axis["T"]},
+        *([{0: axis["B"], 1: axis["T"]}] if source.masked else []),
         [{0: axis["B"], 2: axis["T"]}] * (2 * L),
         [{0: axis["R"], 2: axis["P"]}] * (2 * L),
     )
     return _export(
         model,
-        Decoder(model, L, sizes.width),
-        (ids, mask, cross, past),
+        source.decoder(model, L, sizes.width),
+        (ids, *([mask] if source.masked else []), cross, past),
         shapes,
-        ["input_ids", "attention_mask", *_names("cross", L), *_names("past", L)],
+        ["input_ids", *(["attention_mask"] if source.masked else []), *_names("cross", L), *_names("past", L)],
         ["logits", *_names("present", L)],
         "decoder",
     )

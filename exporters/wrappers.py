@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, EncoderDecoderCache
@@ -22,18 +24,21 @@ class Encoder(torch.nn.Module):
         self.model, self.layers = model, layers
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self._cross(input_ids.shape[0], input_ids=input_ids, attention_mask=attention_mask)
+
+    def _cross(self, rows: Any, **source: torch.Tensor) -> tuple[torch.Tensor, ...]:
         cross = Cache(layers=[CrossAttentionLayer() for _ in range(self.layers)])
         own = Cache(layer_class_to_replicate=None, layers=[_Forgetful() for _ in range(self.layers)])
-        start = torch.zeros(input_ids.shape[0], 1, dtype=torch.long)  # any token: nothing that is returned depends on it
-        self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            decoder_input_ids=start,
-            past_key_values=EncoderDecoderCache(own, cross),
-            use_cache=True,
-            return_dict=True,
-        )
+        start = torch.zeros(rows, 1, dtype=torch.long)  # any token: nothing that is returned depends on it
+        self.model(**source, decoder_input_ids=start, past_key_values=EncoderDecoderCache(own, cross), use_cache=True, return_dict=True)
         return tuple(x for layer in cross.layers for x in (layer.keys, layer.values))
+
+
+class FeatureEncoder(Encoder):
+    """input_features (B,C,F) -> the same; every frame is seen."""
+
+    def forward(self, input_features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self._cross(input_features.shape[0], input_features=input_features)
 
 
 class _Forgetful(CrossAttentionLayer):
@@ -58,20 +63,32 @@ class Decoder(torch.nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor]
     ) -> tuple[torch.Tensor, ...]:
+        return self._step(input_ids, cross, past, attention_mask=attention_mask)
+
+    def _step(
+        self, input_ids: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor], **mask: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         pairs = range(0, 2 * self.layers, 2)
         own_cache = Cache(layers=[SelfAttentionLayer(past[i], past[i + 1]) for i in pairs])
         cross_cache = Cache(layers=[CrossAttentionLayer(cross[i], cross[i + 1]) for i in pairs])
         cache = EncoderDecoderCache(own_cache, cross_cache)
         for i in range(self.layers):
             cache.is_updated[i] = True  # cross keys and values are ready: the encoder's states are not projected again
-        B, T = attention_mask.shape
+        B, _, T, _ = cross[0].shape
         states = torch.zeros(B, T, self.width)  # only its presence and shape matter
         logits = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
-            attention_mask=attention_mask,
             decoder_input_ids=input_ids,
             past_key_values=cache,
             use_cache=True,
             return_dict=True,
+            **mask,
         ).logits
         return (logits, *(x for layer in own_cache.layers for x in (layer.keys, layer.values)))
+
+
+class UnmaskedDecoder(Decoder):
+    """The decoder of a `FeatureEncoder`: the same, without a mask."""
+
+    def forward(self, input_ids: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return self._step(input_ids, cross, past)

@@ -16,5 +16,6 @@ TASKS = {
     for task in (
         Task("translation", ("encoder", "decoder")),
         Task("summarization", ("encoder", "decoder")),
+        Task("speech-recognition", ("encoder", "decoder")),
     )
 }

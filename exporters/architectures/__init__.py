@@ -8,6 +8,9 @@ A file may define any of these names; what it leaves out follows the common path
     NEAREST  the supported type to take instead of a refused one
     tracing  (model) -> context in which the model does in a traceable way what it does, the same numbers included
     limits   (model, limits) -> the limits, where they are not only a matter of positions
+    READS    what the encoder takes: "input_ids" with their mask, or "input_features" of audio, without one
+    example  (model) -> input_features (1,C,F) that the model takes as it is
+    generation  (model) -> what decoding must know and the generation config does not say
 """
 
 from __future__ import annotations
@@ -40,6 +43,9 @@ class Architecture:
     nearest: str | None = None
     tracing: Callable[[Any], AbstractContextManager[None]] = lambda model: nullcontext()
     limits: Callable[[Any, Limits], Limits] = lambda model, limits: limits
+    reads: str = "input_ids"
+    example: Callable[[Any], Any] | None = None
+    generation: Callable[[Any], dict[str, Any]] = lambda model: {}
 
 
 def known() -> list[str]:
