@@ -65,9 +65,7 @@ class Decoder(torch.nn.Module):
     ) -> tuple[torch.Tensor, ...]:
         return self._step(input_ids, cross, past, attention_mask=attention_mask)
 
-    def _step(
-        self, input_ids: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor], **mask: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
+    def _step(self, input_ids: torch.Tensor, cross: list[torch.Tensor], past: list[torch.Tensor], **mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         pairs = range(0, 2 * self.layers, 2)
         own_cache = Cache(layers=[SelfAttentionLayer(past[i], past[i + 1]) for i in pairs])
         cross_cache = Cache(layers=[CrossAttentionLayer(cross[i], cross[i + 1]) for i in pairs])

@@ -20,12 +20,13 @@ from zen_edge.runtimes.session import Session, find_provider
 class Cache:
     """What decoding remembers between steps; a value, never changed.
 
-    cross: cross-attention keys and values of every layer, (B,N,T,H). past: self-attention's, (R,N,P,H); arrays after a cut. mask: (B,T). R is a multiple of B.
+    cross: cross-attention keys and values of every layer, (B,N,T,H). past: self-attention's, (R,N,P,H); arrays after a cut. mask: (B,T), None where
+    every key is seen. R is a multiple of B.
     """
 
     cross: dict[str, Any]
     past: dict[str, Any]
-    mask: NDArray[np.int64]
+    mask: NDArray[np.int64] | None
     rows: int
     length: int
 
@@ -44,6 +45,7 @@ class EncoderDecoder:
         self._cross = tuple(name for name in self._decoder.inputs if name.startswith("cross_"))
         self._present = tuple(name.replace("past_", "present_") for name in self._past)
         self._moved = tuple(name.replace("past_", "moved_") for name in self._past)
+        self._queries = tuple(name for name in self._decoder.outputs if name.startswith("cross_query_"))
         self._kept = frozenset((*self._cross, *self._present, *self._moved))
         _, heads, _, head_size = next(tensor.shape for tensor in manifest.graph("decoder").inputs if tensor.name == self._past[0])
         self._head_shape = (int(heads), int(head_size))
@@ -52,6 +54,15 @@ class EncoderDecoder:
         """ids and mask (B,T) -> the cache that decoding starts from, one row per input."""
         cross = self._encoder.run({"input_ids": ids, "attention_mask": mask}, self._cross, self._kept)
         return Cache(cross, self._empty(len(ids)), mask, len(ids), 0)
+
+    def encode_features(self, features: NDArray[np.float32]) -> Cache:
+        """features (B,C,F) of audio -> the same."""
+        cross = self._encoder.run({"input_features": features}, self._cross, self._kept)
+        return Cache(cross, self._empty(len(features)), None, len(features), 0)
+
+    def select(self, cache: Cache, inputs: Ids) -> Cache:
+        """The cache before the first step, of some of its inputs."""
+        return replace(self._moved_to(cache, None, inputs), past=self._empty(len(inputs)), rows=len(inputs))
 
     def step(
         self, ids: Ids, cache: Cache, *, top_k: int, log_sum_exp: bool, beam_index: Ids | None = None, input_index: Ids | None = None
@@ -64,6 +75,11 @@ class EncoderDecoder:
         """The scores after each of ids (1,S), as `decoding.draft.Verifier` asks for them."""
         found, cache = self._run(ids, cache, top_k, log_sum_exp)
         return [_scores_at(found, (slice(None), position)) for position in range(ids.shape[1])], cache
+
+    def follow(self, ids: Ids, cache: Cache) -> tuple[NDArray[np.float32], dict[int, NDArray[np.float32]]]:
+        """One step of ids (B,S) from the beginning -> logits (B,S,V), and by layer the queries of cross-attention (B,S,D) that the graph returns."""
+        found = self._decoder.run(self._feeds(ids, cache, 1, False), ("logits", *self._queries))
+        return found["logits"].numpy(), {int(name.rpartition("_")[2]): found[name].numpy() for name in self._queries}
 
     def cut(self, cache: Cache, length: int) -> Cache:
         """The cache as it was when it held `length` positions: through the CPU, for the few rows of a draft."""
@@ -79,24 +95,31 @@ class EncoderDecoder:
             raise InputError(
                 f"the output reached {cache.length} tokens, and the model has no position for another ({self.max_target_length}): lower max_new_tokens."
             )
-        feeds = {
+        found = self._decoder.run(
+            self._feeds(ids, cache, top_k, log_sum_exp),
+            ("top_scores", "top_ids", "logits", *(("log_sum_exp",) if log_sum_exp else ()), *self._present),
+            self._kept,
+        )
+        past = dict(zip(self._past, map(found.__getitem__, self._present), strict=True))
+        return found, Cache(cache.cross, past, cache.mask, R, cache.length + S)
+
+    @staticmethod
+    def _feeds(ids: Ids, cache: Cache, top_k: int, log_sum_exp: bool) -> dict[str, Any]:
+        return {
             "input_ids": np.ascontiguousarray(ids, np.int64),
-            "attention_mask": cache.mask,
+            **({} if cache.mask is None else {"attention_mask": cache.mask}),
             "top_k": np.array([top_k], np.int64),
             "want_log_sum_exp": np.array(log_sum_exp),
             **cache.cross,
             **cache.past,
         }
-        found = self._decoder.run(feeds, ("top_scores", "top_ids", "logits", *(("log_sum_exp",) if log_sum_exp else ()), *self._present), self._kept)
-        past = dict(zip(self._past, map(found.__getitem__, self._present), strict=True))
-        return found, Cache(cache.cross, past, cache.mask, R, cache.length + S)
 
     def _moved_to(self, cache: Cache, beam_index: Ids | None, input_index: Ids | None) -> Cache:
         """The cache of the rows and inputs that go on."""
         if input_index is not None:
             moved = self._gather(dict(zip(self._past, cache.cross.values(), strict=True)), input_index)
             cross = dict(zip(self._cross, moved.values(), strict=True))
-            cache = replace(cache, cross=cross, mask=np.ascontiguousarray(cache.mask[input_index]))
+            cache = replace(cache, cross=cross, mask=None if cache.mask is None else np.ascontiguousarray(cache.mask[input_index]))
         if beam_index is not None:
             past = self._gather(cache.past, beam_index) if cache.length else self._empty(len(beam_index))
             cache = replace(cache, past=past, rows=len(beam_index))

@@ -1,0 +1,210 @@
+"""Audio in, text out, through an encoder-decoder bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from zen_edge.checked import parse
+from zen_edge.errors import BundleError, InputError, OptionError, ZenEdgeError
+from zen_edge.files import LARGEST_MANIFEST, read_small
+from zen_edge.manifest import Manifest
+from zen_edge.runtimes.audio.log_mel import LogMel
+from zen_edge.runtimes.encoder_decoder import EncoderDecoder
+from zen_edge.runtimes.speech.prompts import Vocabulary
+from zen_edge.runtimes.speech.recordings import open_recording
+from zen_edge.runtimes.speech.sequential import Piece, Plan, Recorded, hear_all, recording
+from zen_edge.runtimes.speech.settings import Settings, SettingsReader
+from zen_edge.runtimes.speech.transcript import Segment, Transcript, Word
+from zen_edge.runtimes.speech.windows import WindowDecoder
+from zen_edge.runtimes.speech.words import group
+from zen_edge.runtimes.tokenization import load_tokenizer
+from zen_edge.runtimes.tokenization.whisper import WhisperTokenizer
+
+FEATURES = "preprocessor_config.json"
+TOGETHER = 16  # recordings side by side, unless their keys and values would take more memory than
+MOST_BYTES = 384 * 2**20
+
+Audio = str | Path | bytes | np.ndarray[Any, Any]
+
+
+class Pipeline:
+    """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
+
+    Audio is a path, the bytes of a file, or an array (samples,) with `sampling_rate=`. Options are transformers' own (`language`, `task`,
+    `return_timestamps`, `num_beams`, `temperature`, `prompt_ids`, ...); `prompt` is `prompt_ids` in words, `segments=True` is `return_timestamps=True`,
+    and `words=True` also gives the times of words. Unknown options raise OptionError. What is longer than a window is heard window after window.
+    """
+
+    hears: ClassVar[bool] = True
+
+    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+        self.manifest = manifest
+        tokenizer = load_tokenizer(folder, manifest.tokenizer)
+        if not isinstance(tokenizer, WhisperTokenizer):
+            raise BundleError(
+                f"a recognizer with a decoder has a tokenizer of kind 'whisper', not {manifest.tokenizer.get('kind')!r}: export it again."
+            )
+        self._tokenizer = tokenizer
+        self._extractor = _extractor(folder)
+        self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
+        self._vocabulary = Vocabulary.of(manifest.generation, self._model.vocab_size)
+        self._options = SettingsReader(manifest.generation, self._vocabulary, tokenizer)
+        try:
+            self._window = manifest.limits["max_source_length"]
+            self._heads = [(int(layer), int(head)) for layer, head in manifest.generation.get("alignment_heads") or ()]
+            self._filter = int(manifest.generation.get("median_filter_width", 7))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"the manifest does not say what a recognizer needs ({error}): export the model again.") from error
+
+    def __call__(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> Any:
+        """The text of one recording, or of each of several in their order."""
+        texts = [best.text for best, *_ in self.generate(inputs, **options)]
+        return texts[0] if _is_one(inputs) else texts
+
+    def generate(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript]]:
+        """The transcript of each recording, in a list of one. Raises the InputError of the first that cannot be heard."""
+        recordings = _several(inputs)
+        found: dict[int, Transcript] = {}
+        for place, answer in self._answers(recordings, options):
+            if isinstance(answer, InputError):
+                raise type(answer)(f"input {place + 1} of {len(recordings)}: {answer}") if len(recordings) > 1 else answer
+            found[place] = answer
+        return [[found[place]] for place in range(len(recordings))]
+
+    def generate_each(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript] | ZenEdgeError]:
+        """Like `generate`, but a recording that cannot be heard gives its error in place of a transcript, and the others are heard."""
+        found = dict(self._answers(_several(inputs), options))
+        return [answer if isinstance(answer, InputError) else [answer] for _, answer in sorted(found.items())]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of generated ids, special tokens and times left out."""
+        return self._tokenizer.decode(tokens)
+
+    def close(self) -> None:
+        self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Iterator[tuple[int, Transcript | InputError]]:
+        """(place, answer) of every recording, in any order."""
+        if self._model is None:
+            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        settings = self._options.read(options, len(inputs))
+        failed: dict[int, InputError] = {}
+        for timed, recordings in self._opened(inputs, settings, failed):
+            alignment = (self._heads, self._filter) if settings.words else None
+            chosen = settings.timed_options if timed else settings.options
+            hear = WindowDecoder(self._model, self._vocabulary, chosen, settings.thresholds, alignment=alignment)
+            for place, recorded in hear_all(recordings, hear, self._together()):
+                yield place, self._transcript(recorded, timed, settings)
+            yield from failed.items()
+            failed.clear()
+
+    def _opened(self, inputs: Sequence[Audio], settings: Settings, failed: dict[int, InputError]) -> Iterator[tuple[bool, Any]]:
+        """Whether times are told, and the recordings of which that holds, each opened when it is its turn."""
+        plan = Plan(
+            self._vocabulary,
+            settings.thresholds,
+            self._window,
+            self._model.max_target_length or self.manifest.limits["max_target_length"] if self._model else 0,
+            settings.context,
+            settings.said_before,
+            settings.said_always,
+        )
+        long: list[int] = []
+
+        def recordings(places: Sequence[int], timed: bool) -> Iterator[tuple[int, Any]]:
+            for place in places:
+                try:
+                    features, sound, is_long = open_recording(inputs[place], settings.sampling_rate, self._extractor, self._window)
+                    if is_long and not timed:
+                        if settings.timestamps is False:
+                            raise InputError(
+                                f"the audio lasts {sound * self._extractor.hop / self._extractor.sampling_rate:.0f} s, and only one of up to "
+                                f"{self._window * self._extractor.hop / self._extractor.sampling_rate:.0f} s is heard with return_timestamps=False: leave it out."
+                            )
+                        long.append(place)
+                        continue
+                except InputError as error:
+                    failed[place] = error
+                    continue
+                prompts = settings.timed_prompts if timed else settings.prompts
+                yield place, recording(features, sound, prompts[place], plan)
+
+        yield bool(settings.timestamps), recordings(range(len(inputs)), bool(settings.timestamps))
+        if long:
+            if not settings.timed_options:
+                raise OptionError("this model writes no times, without which nothing longer than a window is heard: cut the audio.")
+            yield True, recordings(long, True)
+
+    def _together(self) -> int:
+        shapes = [tensor.shape for tensor in self.manifest.graph("decoder").inputs if tensor.name.startswith("cross_")]
+        each = sum(int(shape[1]) * int(shape[3]) for shape in shapes) * self._window // 2 * 4
+        return max(1, min(TOGETHER, MOST_BYTES // max(each, 1)))
+
+    def _transcript(self, recorded: Recorded, timed: bool, settings: Settings) -> Transcript:
+        language = self._vocabulary.language_of(recorded.start)
+        last = recorded.windows[-1].tokens[-1:] if recorded.windows else ()
+        end = last if last == (self._vocabulary.end,) else ()
+        tokens = tuple(token for piece in recorded.pieces for token in piece.tokens) + end
+        count = sum(len(heard.tokens) for heard in recorded.windows)
+        score = sum(heard.score * len(heard.tokens) for heard in recorded.windows) / max(1, count)
+        log_probs = tuple(each for piece in recorded.pieces for each in piece.heard.log_probs[piece.first : piece.first + len(piece.tokens)])
+        log_probs += recorded.windows[-1].log_probs[-1:] if end else ()
+        segments = tuple(self._segment(piece, language, settings.words) for piece in recorded.pieces) if timed or settings.words else ()
+        return Transcript(self.decode(tokens), tokens, score, log_probs if settings.token_log_probs else None, language, segments)
+
+    def _segment(self, piece: Piece, language: str | None, with_words: bool) -> Segment:
+        heard = piece.heard
+        words = self._words(piece, language) if with_words else ()
+        return Segment(
+            round(piece.start, 2),
+            round(piece.end, 2),
+            self.decode(piece.tokens),
+            piece.tokens,
+            heard.avg_logprob,
+            heard.no_speech_prob,
+            heard.temperature,
+            words,
+        )
+
+    def _words(self, piece: Piece, language: str | None) -> tuple[Word, ...]:
+        """Of the tokens that are text. A word begins where the token before it ends."""
+        places = [place for place, token in enumerate(piece.tokens) if token < self._vocabulary.end]
+        times, log_probs = piece.heard.times, piece.heard.log_probs
+        found = []
+        for text, members in group([piece.tokens[place] for place in places], self._tokenizer.decode, language):
+            first, last = (piece.first + places[member] for member in (members[0], members[-1]))
+            start = times[first - 1] if first else 0.0
+            probability = float(np.mean([np.exp(log_probs[piece.first + places[member]]) for member in members]))
+            found.append(Word(text, round(piece.offset + start, 2), round(piece.offset + times[last], 2), probability))
+        return tuple(found)
+
+
+def _extractor(folder: Path) -> LogMel:
+    config = parse(read_small(folder / FEATURES, LARGEST_MANIFEST), FEATURES)
+    try:
+        return LogMel.from_config(config)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BundleError(f"{FEATURES} does not say how the model wants its audio ({error}): export the model again.") from error
+
+
+def _is_one(inputs: object) -> bool:
+    return isinstance(inputs, str | Path | bytes | np.ndarray)
+
+
+def _several(inputs: Audio | Sequence[Audio]) -> Sequence[Audio]:
+    if _is_one(inputs):
+        return [inputs]  # type: ignore[list-item] # one by the line above
+    if isinstance(inputs, Sequence) and not isinstance(inputs, bytearray | memoryview):
+        return inputs
+    raise InputError(f"expected a path, bytes, an array of samples, or a list of these, got a value of type {type(inputs).__name__}.")
