@@ -203,8 +203,8 @@ def _is_one(inputs: object) -> bool:
 
 
 def _several(inputs: Audio | Sequence[Audio]) -> Sequence[Audio]:
-    if _is_one(inputs):
-        return [inputs]  # type: ignore[list-item] # one by the line above
-    if isinstance(inputs, Sequence) and not isinstance(inputs, bytearray | memoryview):
+    if isinstance(inputs, str | Path | bytes | np.ndarray):
+        return [inputs]
+    if isinstance(inputs, Sequence) and not isinstance(inputs, bytes | bytearray | memoryview):
         return inputs
     raise InputError(f"expected a path, bytes, an array of samples, or a list of these, got a value of type {type(inputs).__name__}.")

@@ -42,7 +42,8 @@ def token_times(weights: Sequence[Array], width: int) -> list[float]:
     with np.errstate(invalid="ignore", divide="ignore"):
         for one in weights:
             smooth.append(median_filter((one - one.mean(axis=0)) / one.std(axis=0), width))
-        tokens, frames = warp(-np.mean(smooth, axis=0, dtype=np.float32).astype(np.float64))
+        followed: Array = np.stack(smooth).mean(axis=0)
+        tokens, frames = warp(-followed.astype(np.float64))
     first = np.diff(tokens, prepend=-1) > 0
     return [float(frame) * TIME_PRECISION for frame in frames[first]]
 

@@ -31,7 +31,7 @@ class Vocabulary:
     def of(cls, generation: Mapping[str, Any], vocab_size: int) -> Vocabulary:
         """Raises BundleError for a generation config that names no ids, or ids outside of the vocabulary."""
         try:
-            suppressed = generation.get("suppress_tokens") or ()
+            suppressed: list[int] = list(generation.get("suppress_tokens") or [])
             previous = generation.get("prev_sot_token_id", suppressed[-2] if len(suppressed) >= 2 else None)
             end = generation["eos_token_id"]
             found = cls(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 TIME_PRECISION = 0.02  # seconds between one token that tells a time and the next
 FRAME = 0.01  # seconds between features
+FRAMES = 2  # features between those times
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ def spans(tokens: Sequence[int], first_time: int, frames: int) -> tuple[list[Spa
     alone = is_time[-2:] == [False, True]  # nothing is said after the last time
     if not ends:
         last = next((token for token in reversed(tokens) if token >= first_time), first_time) - first_time
-        end = last * TIME_PRECISION if last else int(frames * FRAME / TIME_PRECISION) * TIME_PRECISION
-        return [Span(0.0, end, 0, len(tokens))], frames
+        last = last or int(np.float32(frames) * np.float32(FRAME) / np.float32(TIME_PRECISION))  # in float32, where transformers rounds
+        return [Span(0.0, last * TIME_PRECISION, 0, len(tokens))], frames
     if alone:
         ends.append(len(tokens))
     else:
@@ -42,5 +45,5 @@ def spans(tokens: Sequence[int], first_time: int, frames: int) -> tuple[list[Spa
         first = last
     if alone:
         return found, frames
-    moved = round((tokens[first - 2] - first_time) * TIME_PRECISION / FRAME)
+    moved = (tokens[first - 2] - first_time) * FRAMES
     return found, moved if moved > 0 else frames  # a window that ends where it begins would come again and again

@@ -38,7 +38,7 @@ class Whole:
 
     @property
     def frames(self) -> int:
-        return self.features.shape[1]
+        return int(self.features.shape[1])
 
     def window(self, start: int, frames: int) -> NDArray[np.float32]:
         return self.features[:, start : start + frames]

@@ -105,7 +105,7 @@ class SettingsReader:
 
     def _timestamps(self, own: Mapping[str, Any]) -> bool | None:
         wanted = own.get("segments", False) or own.get("words", False)
-        timestamps = own.get("return_timestamps", True if wanted else self._generation.get("return_timestamps") or None)
+        timestamps: bool | None = own.get("return_timestamps", True if wanted else self._generation.get("return_timestamps") or None)
         if timestamps is False and own.get("segments"):
             raise OptionError("segments=True needs times, and return_timestamps=False is given: leave one out.")
         if timestamps and self._vocabulary.no_timestamps is None:
@@ -115,7 +115,7 @@ class SettingsReader:
         return timestamps
 
     def _threshold(self, name: str, own: Mapping[str, Any]) -> float | None:
-        value = own.get(name, self._generation.get(name))
+        value: float | None = own.get(name, self._generation.get(name))
         if value is not None:
             check_number(name, value)
         return value
@@ -140,8 +140,8 @@ class SettingsReader:
             if not isinstance(own["prompt"], str):
                 raise OptionError(f"prompt must be a text, not {own['prompt']!r}.")
             return tuple(self._tokenizer.prompt_ids(own["prompt"]))
-        ids = own.get("prompt_ids")
-        ids = token_ids("prompt_ids", ids.tolist() if hasattr(ids, "tolist") else ids)
+        given: Any = own.get("prompt_ids")
+        ids = token_ids("prompt_ids", given.tolist() if hasattr(given, "tolist") else given)
         check_in_vocabulary("prompt_ids", ids, self._vocabulary.size)
         return ids
 
@@ -155,7 +155,7 @@ def _of_each(name: str, given: object, inputs: int) -> list[Any]:
 
 
 def _temperatures(given: object) -> tuple[float, ...]:
-    several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    several: Sequence[Any] = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     for one in several:
         if isinstance(one, bool) or not isinstance(one, int | float) or not isfinite(one) or one < 0:
             raise OptionError(f"temperature must be a number from 0, or several to try in turn, not {given!r}.")

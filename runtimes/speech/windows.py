@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log2
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.encoder_decoder import Cache, EncoderDecoder
 from zen_edge.runtimes.speech.alignment import attention, token_times
 from zen_edge.runtimes.speech.prompts import Vocabulary
-from zen_edge.runtimes.speech.segments import FRAME, TIME_PRECISION
+from zen_edge.runtimes.speech.segments import FRAMES
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class WindowDecoder:
         start = np.array([window.start for window in windows], np.int64)
         options = self._within(options, start.shape[1])
         first = _FirstStep(self._model, start.shape[1] - 1 - windows[0].start[::-1].index(self._vocabulary.start))
-        sums = [[zlib.crc32(np.ascontiguousarray(window.features))] for window in windows] if options.do_sample else None  # what a seed goes with
+        sums = [[zlib.crc32(window.features.tobytes())] for window in windows] if options.do_sample else None  # what a seed goes with
         found = run(search(first, cache, start, options, vocab_size=self._vocabulary.size, scores=True, token_log_probs=True, encoder_ids=sums))
         silent = [0.0] * len(windows) if self._vocabulary.no_speech is None else first.probabilities[:, self._vocabulary.no_speech].tolist()
         heard = []
@@ -155,7 +154,7 @@ class WindowDecoder:
         if self._alignment is None:
             return heard
         heads, width = self._alignment
-        frames = int(window.frames * FRAME / TIME_PRECISION)
+        frames = window.frames // FRAMES
         keys = {layer: cache.cross[f"cross_key_{layer}"].numpy()[0] for layer, _ in heads}
         if not frames:  # nothing but padding
             return replace(heard, times=(0.0,) * len(heard.tokens))
@@ -203,9 +202,3 @@ def _log_probs(logits: NDArray[np.float32], tokens: Sequence[int], ids: Ids, opt
             scores = scores * np.float32(effect.temperature) if isinstance(effect, Scale) else scores
         found.append(float(log_softmax(scores)[0, token]))
     return tuple(found)
-
-
-def generation_settings(generation: Mapping[str, Any]) -> tuple[list[tuple[int, int]], int]:
-    """The heads that follow the audio, none where the checkpoint does not say, and the width of their filter."""
-    heads = [(int(layer), int(head)) for layer, head in generation.get("alignment_heads") or ()]
-    return heads, int(generation.get("median_filter_width", 7))
