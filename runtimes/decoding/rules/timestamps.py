@@ -18,12 +18,12 @@ class Options(RuleOptions):
     """Tokens from no_timestamps_token_id on, it left out, are times. max_initial_timestamp_index: of the first one; None: any."""
 
     ORDER: ClassVar[int] = 90
-    return_timestamps: bool = False
+    return_timestamps: bool | None = None
     no_timestamps_token_id: int | None = None
     max_initial_timestamp_index: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.return_timestamps, bool):
+        if not isinstance(self.return_timestamps, bool | None):
             raise OptionError(f"return_timestamps must be true or false, not {self.return_timestamps!r}.")
         for name in ("no_timestamps_token_id", "max_initial_timestamp_index"):
             if getattr(self, name) is not None:
