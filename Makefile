@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 ROOT := $(CURDIR)
-EXTRAS := cpu,audio,export,bench,dev
+EXTRAS := cpu,audio,export,bench,moses,dev
 
 .PHONY: demo test lint types tests sweep checkpoint format clean
 

@@ -52,6 +52,10 @@ def tiny_config(model_type: str, **changes: Any) -> Any:
         sides = [BertConfig(**_known(BertConfig, {**SIZES, **SPECIAL})) for _ in range(2)]
         return EncoderDecoderConfig.from_encoder_decoder_configs(*sides, **SPECIAL, **changes)
     kind = type(AutoConfig.for_model(model_type))
+    if {"encoder", "decoder"} <= kind.sub_configs.keys():  # T5Gemma: what `changes` say is for both sides, where these know it
+        common = {**SIZES, **SPECIAL, **changes}
+        halves = {side: _known(kind.sub_configs[side], common) for side in ("encoder", "decoder")}
+        return kind(**halves, **{**_known(kind, SIZES), **SPECIAL, **{name: value for name, value in changes.items() if name in _names(kind)}})
     sizes = _known(kind, SIZES)
     return kind(**{**sizes, **SPECIAL, **changes})
 
@@ -78,7 +82,9 @@ def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.5, spread: fl
             if name.endswith("final_logits_bias"):
                 buffer.normal_(0, 0.5)
     special = {name: changes.get(name, id) for name, id in SPECIAL.items()}
-    for name, value in {"max_length": None, "max_new_tokens": NEW_TOKENS, "forced_eos_token_id": None, **special}.items():
+    # No trained model says padding, and some that count positions by it (FSMT) would say another thing after it with a cache than without.
+    unsaid = {"suppress_tokens": [special["pad_token_id"]]}
+    for name, value in {"max_length": None, "max_new_tokens": NEW_TOKENS, "forced_eos_token_id": None, **special, **unsaid}.items():
         setattr(model.generation_config, name, value)
     return model
 

@@ -1,15 +1,13 @@
 """Blenderbot-90M: lower-cased words, cut by byte-pair merges whose parts end in `@@`. As transformers' BlenderbotSmallTokenizer."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from zen_edge.errors import BundleError
 from zen_edge.runtimes.tokenization.files import read_vocab, unknown_id
+from zen_edge.runtimes.tokenization.merges import END, merged, read_merges
 from zen_edge.runtimes.tokenization.python_backend import PythonTokenizer
 
 # What Unicode calls white space, as the regex library reads \s; re's own also takes \x1c to \x1f.
@@ -28,7 +26,7 @@ class BlenderbotSmallVocabulary:
         self._tokens = {id: token for token, id in self._ids.items()}
         self._unk_token = str(settings["unk_token"])
         self._unk_id = unknown_id(self._ids, self._unk_token, folder / "vocab.json")
-        self._ranks = _read_merges(folder / "merges.json")
+        self._ranks = read_merges(folder / "merges.json")
         self._merged = lru_cache(maxsize=10_000)(self._merge)  # words come again; a bound, because pipelines are kept
         self.size = len(self._ids)
 
@@ -48,18 +46,7 @@ class BlenderbotSmallVocabulary:
         """Parts of a word, a space between them; all but the last end in `@@`."""
         if len(word) == 1:
             return word
-        parts = [*word[:-1], f"{word[-1]}</w>"]
-        while len(parts) > 1:
-            best = min(pairwise(parts), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
-            if best not in self._ranks:
-                break
-            merged, i = [], 0
-            while i < len(parts):
-                pair = i + 1 < len(parts) and (parts[i], parts[i + 1]) == best
-                merged.append("".join(best) if pair else parts[i])
-                i += 2 if pair else 1
-            parts = merged
-        return "@@ ".join(parts).removesuffix("</w>")
+        return "@@ ".join(merged(word, self._ranks)).removesuffix(END)
 
 
 def _subwords(word: str) -> list[str]:
@@ -68,10 +55,3 @@ def _subwords(word: str) -> list[str]:
     word = re.sub(r"(')", r" \1 ", word)
     word = re.sub(rf"[{_SPACES}]{{2,}}", " ", word)
     return [part.lower() for part in word.replace("\n", " __newln__").split(" ") if part]
-
-
-def _read_merges(path: Path) -> dict[tuple[str, ...], int]:
-    try:
-        return {tuple(pair): rank for rank, pair in enumerate(json.loads(path.read_bytes()))}
-    except (OSError, ValueError, TypeError) as error:
-        raise BundleError(f"cannot read the merges {path}: {error}") from error

@@ -110,7 +110,7 @@ def test_int8_quantizes_every_product_and_the_words(export_family, name):
     assert sizes["int8"] < 0.5 * sizes["fp32"]
 
 
-@pytest.mark.parametrize("name", [every("m2m_100"), every("bart"), every("bigbird_pegasus"), every("encoder-decoder")])
+@pytest.mark.parametrize("name", [every("m2m_100"), every("bart"), every("bigbird_pegasus"), every("t5gemma"), every("encoder-decoder")])
 def test_the_limits_are_the_last_lengths_that_work(export_family, name):
     exported = export_family(name)
     limits, model = exported.bundle.manifest.limits, exported.model

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sacremoses import MosesTokenizer
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
@@ -18,6 +19,7 @@ from transformers import (
     BlenderbotSmallTokenizer,
     BlenderbotTokenizer,
     ByT5Tokenizer,
+    FSMTTokenizer,
     LEDTokenizer,
     M2M100Tokenizer,
     MBart50Tokenizer,
@@ -250,6 +252,31 @@ def blenderbot_small(folder: Path) -> Any:
     return BlenderbotSmallTokenizer(str(folder / "words.json"), str(folder / "merges.txt"))
 
 
+def fsmt(folder: Path) -> Any:
+    return FSMTTokenizer(langs=["en", "fr"], **fsmt_files(folder))
+
+
+def fsmt_lower_cased(folder: Path) -> Any:
+    """Of other languages, whose rules and abbreviations are others."""
+    return FSMTTokenizer(langs=["ru", "de"], do_lower_case=True, **fsmt_files(folder))
+
+
+def fsmt_files(folder: Path) -> dict[str, str]:
+    """A vocabulary for each side, the ends of words in the same places of both, and merges for both."""
+    backend = Backend(models.BPE(end_of_word_suffix="</w>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words = [" ".join(MosesTokenizer(lang).tokenize(pair[side])) for pair in PAIRS[:400] for lang, side in (("en", "source"), ("fr", "target"))]
+    backend.train_from_iterator(words, trainers.BpeTrainer(vocab_size=600, end_of_word_suffix="</w>", show_progress=False))
+    merges = [tuple(merge) for merge in json.loads(backend.to_str())["model"]["merges"]]
+    special, parts = ["<s>", "<pad>", "</s>", "<unk>"], sorted(backend.get_vocab())
+    ends, others = ([part for part in parts if part.endswith("</w>") == end] for end in (True, False))
+    paths = {"src_vocab_file": folder / "words-a.json", "tgt_vocab_file": folder / "words-b.json", "merges_file": folder / "merges.txt"}
+    paths["src_vocab_file"].write_text(json.dumps({word: id for id, word in enumerate([*special, *ends, *others[:-9]])}))
+    paths["tgt_vocab_file"].write_text(json.dumps({word: id for id, word in enumerate([*special, *reversed(ends), *reversed(others[9:])])}))
+    paths["merges_file"].write_text("".join(f"{first} {second} 1\n" for first, second in merges), encoding="utf-8")
+    return {name: str(path) for name, path in paths.items()}
+
+
 def prophetnet(folder: Path) -> Any:
     return ProphetNetTokenizer(prophetnet_file(folder))
 
@@ -268,7 +295,7 @@ def prophetnet_file(folder: Path) -> str:
 KINDS: tuple[Callable[[Path], Any], ...] = (
     t5, t5_from_sentencepiece, umt5, pegasus, bart, roberta_cleaned, led_cleaned_all_the_same, blenderbot, bert, bert_cased,
     mbart, mbart50, nllb, nllb_legacy_with_few_languages, nllb_without_languages, m2m_100, m2m_100_bare, plbart, plbart_multi, byt5, byt5_with_added_words,
-    blenderbot_small, prophetnet, prophetnet_cased,
+    blenderbot_small, fsmt, fsmt_lower_cased, prophetnet, prophetnet_cased,
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from zen_edge.errors import BundleError, UnsupportedModelError
+from zen_edge.errors import BundleError, MissingDependencyError, UnsupportedModelError
 from zen_edge.exporters.tokenization import save_tokenizer
 from zen_edge.runtimes.tokenization import load_tokenizer
 
@@ -15,6 +15,7 @@ FILES = {
     "m2m_100": {"sentencepiece.bpe.model", "vocab.json"},
     "plbart": {"sentencepiece.bpe.model"},
     "byt5": set(),
+    "fsmt": {"vocab.json", "target_vocab.json", "merges.json"},
     "blenderbot_small": {"vocab.json", "merges.json"},
     "prophetnet": {"vocab.json"},
 }
@@ -95,3 +96,10 @@ def test_loading_imports_neither_transformers_nor_torch_nor_what_the_kind_does_n
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert json.loads(output) == [kind.reference_ids("Hello world."), []]
+
+
+def test_moses_is_an_extra(named_kind, monkeypatch):
+    kind = named_kind("fsmt")
+    monkeypatch.setitem(sys.modules, "sacremoses", None)
+    with pytest.raises(MissingDependencyError, match=r'needs sacremoses: pip install "zen-edge\[moses\]"'):
+        load_tokenizer(kind.folder, kind.settings)
