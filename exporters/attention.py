@@ -128,6 +128,12 @@ def _heads_last(x: torch.Tensor) -> torch.Tensor:
     return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], x.shape[1] * x.shape[3])
 
 
+def _repeated(x: torch.Tensor, heads: int) -> torch.Tensor:
+    """(B,G,T,H) -> (B,heads,T,H): each of G key/value heads for the neighbouring query heads that share it."""
+    B, G, T, H = x.shape
+    return x[:, :, None].expand(B, G, heads // G, T, H).reshape(B, heads, T, H)
+
+
 def _fold(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """(R,S,D) -> (B, R/B*S, D): rows that share an input become positions of one query, so that keys and values are not copied per beam.
 
@@ -190,15 +196,12 @@ def fused_attention(
     if refused:
         raise UnsupportedModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which the fused operator does not do.")
     R, N, S, H = query.shape
-    if key.shape[1] != N:
-        raise UnsupportedModelError(
-            f"{type(module).__name__} has {key.shape[1]} key/value heads for {N} query heads; grouped heads are not exported yet."
-        )
     scale = float(H**-0.5 if scaling is None else scaling)
     kind: MaskKind | None = getattr(attention_mask, "zen_edge_mask", None)
     layer: SelfAttentionLayer | None = getattr(key, "zen_edge_layer", None)
+    cross, grouped = getattr(key, "zen_edge_cross", False), key.shape[1] != N
     padding, bias = None, position_bias
-    if kind is not None:
+    if kind is not None and not (grouped and kind.causal):
         causal, padding = kind.causal, None if kind.key_padding is None else kind.key_padding.to(torch.int32)
     else:
         causal = attention_mask is None and S != 1 and bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
@@ -209,12 +212,14 @@ def fused_attention(
         bias = bias.expand(bias.shape[0], bias.shape[1], S, key.shape[2])
 
     merged = _heads_last(query)
+    if grouped:  # the operator wants keys and values for every head; the cache keeps those there are, and past and new ones are joined before it
+        key, value, layer = _repeated(key, N), _repeated(value, N), None
     if layer is not None:
         new_key, new_value = (_heads_last(x) for x in layer.new)
         present = (R, N, key.shape[2], H)
         inputs = [merged, new_key, new_value, None, padding, bias, *layer.past]
         out, layer.keys, layer.values = _operator(inputs, [(R, S, N * H), present, present], N, scale, causal)
-    elif getattr(key, "zen_edge_cross", False):
+    elif cross:
         folded = _fold(merged, key)
         bias = None if bias is None else _fold_bias(bias, merged, key)
         (out,) = _operator([folded, key, value, None, padding, bias], [tuple(folded.shape)], N, scale, causal)

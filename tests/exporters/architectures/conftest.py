@@ -47,7 +47,9 @@ FAMILIES = {
     "mvp": Family("mvp", "bart"),
     "fsmt": Family("fsmt", "fsmt", {"eos_token_id": "</s>", "decoder_start_token_id": "</s>"}),
     "bigbird_pegasus": Family("bigbird_pegasus", "pegasus", int8=0.7),
-    "t5gemma": Family("t5gemma", None, {"attn_logit_softcapping": None, "sliding_window": 24}),  # two key/value heads for four
+    "t5gemma": Family(
+        "t5gemma", None, {"attn_logit_softcapping": None, "sliding_window": 24, "query_pre_attn_scalar": 8}, int8=0.7
+    ),  # two key/value heads for four
     "encoder-decoder": Family("encoder-decoder"),
     "bart-untied": Family("bart", "bart", {"tie_word_embeddings": False, "activation_function": "relu", "decoder_layers": 1, "d_model": 48}),
 }
