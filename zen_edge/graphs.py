@@ -20,7 +20,8 @@ FLOATS = ("float32", "float16", "bfloat16", "float64")
 
 @dataclass(frozen=True)
 class Node:
-    """links: outputs that merely are inputs by another name, at the border of a function or subgraph; such a node does not run."""
+    """links: outputs that merely are inputs by another name, at the border of a function or subgraph; such a node does not run. branch: of which
+    If and which of its branches it is a part, counted from the outermost If; None: of none."""
 
     op: str
     domain: str
@@ -29,6 +30,7 @@ class Node:
     outputs: tuple[str, ...]
     dtype: str = ""  # told by an attribute: of a Cast or a Constant
     links: bool = False
+    branch: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,9 @@ def flatten(model: Any) -> FlatGraph:
     flat, functions = FlatGraph(), {(f.domain, f.name): f for f in model.functions}
     fresh, visits = itertools.count(), itertools.count(1)
 
-    def read(body: Any, scope: MutableMapping[str, str], versions: dict[str, int], given: dict[str, Any], depth: int) -> None:
+    def read(
+        body: Any, scope: MutableMapping[str, str], versions: dict[str, int], given: dict[str, Any], depth: int, branch: tuple[int, str] | None = None
+    ) -> None:
         def define(name: str) -> str:
             scope[name] = name if depth == 0 else f"{name}#{next(fresh)}"
             return scope[name]
@@ -149,7 +153,7 @@ def flatten(model: Any) -> FlatGraph:
             value = define(tensor.name)
             flat.weights[value], flat.dtypes[value] = len(tensor.dims), dtype_name(tensor.data_type)
         for node in body.node:
-            if next(visits) > MOST_NODES:
+            if (place := next(visits)) > MOST_NODES:
                 raise BundleError(f"the graph has more than {MOST_NODES} nodes: it is not one that zen-edge exports")
             inputs = tuple(scope.get(name, name) if name else "" for name in node.input)
             outputs = tuple(define(name) if name else "" for name in node.output)
@@ -157,20 +161,23 @@ def flatten(model: Any) -> FlatGraph:
             function = functions.get((node.domain, node.op_type))
             told = {a.name: given.get(a.ref_attr_name) if a.ref_attr_name else a for a in node.attribute}
             if function is None:
-                flat.nodes.append(Node(node.op_type, domain, versions.get(domain, 1), inputs, outputs, _told_dtype(node.op_type, told)))
+                flat.nodes.append(
+                    Node(node.op_type, domain, versions.get(domain, 1), inputs, outputs, _told_dtype(node.op_type, told), branch=branch)
+                )
                 if node.op_type == "Constant" and outputs:
                     constant = told.get("value")
                     flat.weights[outputs[0]] = len(constant.t.dims) if constant else 0
             else:
                 local = dict(zip(function.input, inputs, strict=False))
-                read(function, local, _versions(function), {**{a.name: a for a in function.attribute_proto}, **told}, depth + 1)
+                read(function, local, _versions(function), {**{a.name: a for a in function.attribute_proto}, **told}, depth + 1, branch)
                 _link(flat, (local.get(name, "") for name in function.output), outputs)
-            for _, inner in _bodies(node):
+            for name, inner in _bodies(node):
                 nested = ChainMap({}, scope)
                 for formal in inner.input:
                     nested[formal.name] = f"{formal.name}#{next(fresh)}"
                 _link(flat, inputs, [nested[formal.name] for formal in inner.input])
-                read(inner, nested, versions, given, depth + 1)
+                own = (place, name) if branch is None and node.op_type == "If" else branch
+                read(inner, nested, versions, given, depth + 1, own)
                 _link(flat, [nested.get(o.name, "") for o in inner.output[1 if node.op_type == "Loop" else 0 :]], outputs)
         for info in itertools.chain(body.value_info, (*body.input, *body.output) if whole else ()):
             if info.name in scope and info.type.HasField("tensor_type"):

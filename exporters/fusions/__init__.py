@@ -15,6 +15,7 @@ import onnx_ir.passes.common as passes
 
 from zen_edge.exporters.fusions import (
     activations,
+    beam_attention,
     candidates,
     packed_projections,
     query_scale,
@@ -36,6 +37,7 @@ PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
     activations.apply,
     rms_normalization.apply,
     candidates.apply,
+    beam_attention.apply,
     repeated_shapes.apply,
 )
 

@@ -164,6 +164,21 @@ def test_other_softmaxes_are_not_attention(tmp_path: Path, nodes: list[onnx.Node
     assert describe_graph(save(tmp_path / "g.onnx", nodes, WEIGHT), "g").unfused_attention == 0
 
 
+def test_of_two_branches_one_runs(tmp_path: Path) -> None:
+    def branch(name: str, count: int) -> onnx.GraphProto:
+        nodes = [node("MultiHeadAttention", ["q", "k", "v"], [f"{name}{i}"], domain=MS, num_heads=2) for i in range(count)]
+        return onnx.helper.make_graph(nodes, name, [], [onnx.helper.make_tensor_value_info(f"{name}0", onnx.TensorProto.FLOAT, None)])
+
+    def choice(output: str, *counts: int) -> onnx.NodeProto:
+        one, other = (branch(f"{output}.{i}.", count) for i, count in enumerate(counts))
+        return node("If", ["c"], [output], then_branch=one, else_branch=other)
+
+    nodes = [choice("a", 1, 1), choice("b", 1, 2), node("MultiHeadAttention", ["a", "b", "v"], ["out"], domain=MS, num_heads=2)]
+    found = describe_graph(save(tmp_path / "g.onnx", nodes), "g")
+    assert (found.fused_attention, found.unfused_attention) == (4, 0)
+    assert found.ops == {"If": 2, "MultiHeadAttention": 6}
+
+
 def test_fused_attention_is_counted_by_domain(tmp_path: Path) -> None:
     nodes = [
         node("MultiHeadAttention", ["q", "k", "v"], ["a"], domain=MS, num_heads=2),

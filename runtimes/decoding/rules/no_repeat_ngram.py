@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from numpy.lib.stride_tricks import sliding_window_view
+import numpy as np
 
 from zen_edge.runtimes.decoding.checks import check_whole
 from zen_edge.runtimes.decoding.rule import Ban, Rule, RuleOptions, Setting
@@ -30,13 +30,14 @@ class NoRepeatNgram:
         length = ids.shape[1]
         if length < self.size:
             return None
-        windows = sliding_window_view(ids, self.size, axis=1)  # (R, t - size + 1, size)
-        suffix = ids[:, None, length + 1 - self.size :]
-        repeats = (windows[:, :, :-1] == suffix).all(axis=2)
+        places_of_ngrams = length - self.size + 1
+        repeats = np.ones((len(ids), places_of_ngrams), np.bool_)
+        for offset in range(self.size - 1):  # comparing slices costs a fifth of comparing windows
+            repeats &= ids[:, offset : offset + places_of_ngrams] == ids[:, places_of_ngrams + offset, None]
         rows, places = repeats.nonzero()
         if not rows.size:
             return None
         banned: list[set[int]] = [set() for _ in range(len(ids))]
-        for row, token in zip(rows.tolist(), windows[rows, places, -1].tolist(), strict=True):
+        for row, token in zip(rows.tolist(), ids[rows, places + self.size - 1].tolist(), strict=True):
             banned[row].add(token)
         return Ban([frozenset(row) for row in banned])
