@@ -30,11 +30,11 @@ def fused(node: Node) -> bool:
 def count_fused(graph: FlatGraph) -> int:
     """Attention layers in one operator. Of the branches of an If, of which one runs, the one with the most counts."""
     counts = Counter(node.branch for node in graph.nodes if fused(node))
-    always = counts.pop(None, 0)
     most: dict[int, int] = {}
-    for (branching, _), count in counts.items():
-        most[branching] = max(count, most.get(branching, 0))
-    return always + sum(most.values())
+    for branch, count in counts.items():
+        if branch is not None:
+            most[branch[0]] = max(count, most.get(branch[0], 0))
+    return counts[None] + sum(most.values())
 
 
 def count_unfused(graph: FlatGraph) -> int:

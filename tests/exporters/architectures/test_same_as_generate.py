@@ -1,14 +1,18 @@
 """Every family through its bundle, against transformers' `generate`: token for token in fp32, within bounds in int8."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from zen_edge.check import _margins
+from zen_edge.exporters import export
 from zen_edge.exporters.checkpoint import load_checkpoint
+from zen_edge.exporters.fusions import beam_attention
 from zen_edge.exporters.reference import Reference
 from zen_edge.parity import compare_tokens
 from zen_edge.runtimes import load
@@ -135,3 +139,18 @@ def test_relative_and_computed_positions_have_no_limit(export_family, name, tmp_
     expected = of_transformers(exported, [line, LINES[1]])
     with load(exported.bundle.path, threads=1) as pipeline:
         assert [found[0].tokens for found in pipeline.generate([line, LINES[1]], max_new_tokens=NEW_TOKENS)] == expected
+
+
+def test_beams_over_long_inputs(write_family, tmp_path, monkeypatch):
+    """Their attention is another operator, which models as small as these would not have."""
+    monkeypatch.setattr(beam_attention, "NARROW", 1)
+    folder, model = write_family("bart")
+    bundle = export(folder, tmp_path / "out", task="translation")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    words = " ".join(LINES * 9).split()
+    lines = [" ".join(words[: max(n for n in range(len(words)) if len(tokenizer(" ".join(words[:n])).input_ids) <= size)]) for size in (125, 100, 30)]
+    with load(bundle.path, threads=1) as pipeline:
+        for num_beams in (1, 4):
+            given = [found[0].tokens for found in pipeline.generate(lines, num_beams=num_beams, max_new_tokens=NEW_TOKENS)]
+            assert given == of_transformers(SimpleNamespace(tokenizer=tokenizer, model=model), lines, num_beams=num_beams)
+            assert min(len(set(tokens)) for tokens in given) > 3
