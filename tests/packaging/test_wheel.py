@@ -40,7 +40,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_module_and_all_data_travel(unpacked):
     for room, place in ROOMS.items():
         expected = {path.relative_to(ROOT / room) for path in (ROOT / room).rglob("*.py")}
-        if room == "zen_edge":
+        if (ROOT / room / "data").is_dir():
             expected |= {path.relative_to(ROOT / room) for path in (ROOT / room / "data").rglob("*") if path.is_file()}
         missing = [str(path) for path in sorted(expected) if not (unpacked / place / path).is_file()]
         assert not missing
@@ -127,7 +127,7 @@ def test_every_library_that_is_imported_is_declared():
     allowed = {
         "zen_edge": declared("", "export", "bench"),
         "exporters": declared("", "export"),
-        "runtimes": declared("", "cpu"),
+        "runtimes": declared("", "cpu", "moses"),
     }
     for room, libraries in allowed.items():
         for path in (ROOT / room).rglob("*.py"):
