@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zen_edge import check_speech
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
 from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError, ZenEdgeError
@@ -53,13 +55,17 @@ def parity(
     raises nothing: look at `passed`.
     """
     load_checkpoint, _ = _exporters()
-    lines = _lines(inputs, limit)
     manifest = read_manifest(Path(bundle))
+    lines = _lines(inputs, limit)
     if any(line.target is not None for line in lines):
         require_scores(manifest.task)
     tell("load the checkpoint")
     checkpoint = load_checkpoint(model, revision)
-    report = compare(Path(bundle), manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
+    if check_speech.hears(manifest):
+        report, counts = check_speech.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, tell=tell)
+        report = replace(report, about=_about(manifest, checkpoint, **counts))
+    else:
+        report = compare(Path(bundle), manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
     if keep:
         try:
             write_manifest(Path(bundle), with_parity(manifest, report.to_json()))
@@ -77,6 +83,9 @@ def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
     from zen_edge.runtimes.tokenization import load_tokenizer
 
     manifest = read_manifest(bundle)
+    if check_speech.hears(manifest):
+        report, counts = check_speech.compare(bundle, manifest, checkpoint, None, short=True, tell=lambda step: None)
+        return replace(report, about=_about(manifest, checkpoint, **counts))
     ours = load_tokenizer(bundle, manifest.tokenizer)
     prefix = str(manifest.tokenizer.get("prefix", ""))
     prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id, prefix=prefix)

@@ -27,7 +27,7 @@ def compare_graphs(folder: Path, manifest: Manifest, reference: Reference, sourc
     """What each graph returns for a padded batch of `sources`: the encoder's keys and values where there is no padding; the decoder's scores and
     candidates along `tokens`, the first half of the positions in one step and the others one at a time, so that past lengths and positions are
     tried; the rows that the reorder graph moves."""
-    encoder, decoder, reorder = (_open(folder, manifest, name) for name in ("encoder", "decoder", "reorder"))
+    encoder = open_graph(folder, manifest, "encoder")
     ids, mask = _padded(sources, reference, manifest)
     cross = reference.cross(ids, mask)
     found = encoder.run({"input_ids": ids, "attention_mask": mask}, list(cross))
@@ -37,8 +37,15 @@ def compare_graphs(folder: Path, manifest: Manifest, reference: Reference, sourc
 
     forced, seen = _forced(tokens, reference)
     scores = reference.logits(ids, mask, forced)
-    step = _along(decoder, cross, mask, forced, reference)
-    inside = seen == 1
+    yield from compare_decoder(folder, manifest, cross, mask, forced, seen == 1, scores)
+
+
+def compare_decoder(
+    folder: Path, manifest: Manifest, cross: Mapping[str, Array], mask: Array | None, forced: Array, inside: Array, scores: Array
+) -> Iterator[OutputDifference]:
+    """What the decoder returns along `forced` (B,S), of which `inside` (B,S) is no padding, against `scores` (B,S,V); what the reorder graph moves."""
+    decoder, reorder = (open_graph(folder, manifest, name) for name in ("decoder", "reorder"))
+    step = _along(decoder, cross, mask, forced)
     yield compare_outputs("decoder.logits", scores[inside], step["logits"][inside], manifest.precision)
     yield compare_outputs("decoder.log_sum_exp", _log_sum_exp(scores[inside]), step["log_sum_exp"][inside], manifest.precision)
     # The candidates are those of the bundle's own scores, whatever its precision.
@@ -47,7 +54,7 @@ def compare_graphs(folder: Path, manifest: Manifest, reference: Reference, sourc
     chosen = np.take_along_axis(step["logits"][inside], np.clip(step["top_ids"][inside], 0, scores.shape[-1] - 1), axis=-1)
     yield difference("decoder.top_ids", best, chosen, tolerance_of("fp32"))
 
-    rows = np.arange(len(ids) + 1)[::-1] % len(ids)  # every row moved, one of them twice
+    rows = np.arange(len(forced) + 1)[::-1] % len(forced)  # every row moved, one of them twice
     names = {f"past_{name.removeprefix('cross_')}": value for name, value in cross.items()}
     moved = reorder.run({"beam_index": np.ascontiguousarray(rows), **names}, [name.replace("past_", "moved_") for name in names])
     expected = np.stack([value[rows] for value in names.values()])
@@ -93,7 +100,7 @@ def _every_tensor(path: Path, feeds: Mapping[str, Array]) -> tuple[list[str], di
     return names, {name: value.numpy() for name, value in found.items()}
 
 
-def _open(folder: Path, manifest: Manifest, name: str) -> Session:
+def open_graph(folder: Path, manifest: Manifest, name: str) -> Session:
     from zen_edge.runtimes.session import Session, find_provider
 
     return Session(folder / manifest.graph(name).file, find_provider("cpu"), None)
@@ -121,11 +128,11 @@ def _no_past(cross: Mapping[str, Array]) -> dict[str, Array]:
     return {name.replace("cross_", "past_"): value[:, :, :0] for name, value in cross.items()}
 
 
-def _along(decoder: Session, cross: Mapping[str, Array], mask: Array, forced: Array, reference: Reference) -> dict[str, Array]:
+def _along(decoder: Session, cross: Mapping[str, Array], mask: Array | None, forced: Array) -> dict[str, Array]:
     """What the decoder returns along `forced` (B,S): logits (B,S,V), top_scores and top_ids (B,S,K), log_sum_exp (B,S)."""
     S = forced.shape[1]
     past: dict[str, Any] = _no_past(cross)
-    fixed = {**cross, "attention_mask": mask, "top_k": np.array([TOP]), "want_log_sum_exp": np.array(True)}
+    fixed = {**cross, "top_k": np.array([TOP]), "want_log_sum_exp": np.array(True)} | ({} if mask is None else {"attention_mask": mask})
     presents = [name.replace("past_", "present_") for name in past]
     wanted = ("logits", "top_scores", "top_ids", "log_sum_exp")
     found: dict[str, list[Array]] = {name: [] for name in wanted}

@@ -63,6 +63,8 @@ class SettingsReader:
         for name in sorted(given.keys() - known - NEUTRAL.keys()):
             raise OptionError(f"{name} is not for speech: {REFUSED[name]}." if name in REFUSED else unknown_option(name, known))
         own = {name: given[name] for name in OWN if given.get(name) is not None}
+        if own.get("return_timestamps") == "word":  # as transformers' pipeline has it
+            own |= {"return_timestamps": True, "words": True}
         search = {name: value for name, value in given.items() if name not in OWN}
         defaults = self._generation
         for name in ("return_timestamps", "segments", "words", "token_log_probs", "condition_on_prev_tokens"):

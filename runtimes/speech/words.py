@@ -36,6 +36,8 @@ def _characters(tokens: Sequence[int], decode: Decode) -> list[tuple[str, list[i
             found.append((text, run))
             run = []
             done += len(text)
+    if run:  # the tokens end within a character
+        found.append((decode([tokens[each] for each in run]), run))
     return found
 
 

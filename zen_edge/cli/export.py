@@ -15,7 +15,9 @@ from zen_edge.cli.progress import steps
 def export(
     model: Annotated[str, typer.Argument(help="A checkpoint folder (Hugging Face layout) or a hub id.")],
     out: Annotated[Path, typer.Argument(help="The bundle's folder; it must not exist yet.")],
-    task: Annotated[str | None, typer.Option(help="What the model is for, where the checkpoint does not tell: translation, summarization.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What the model is for, where the checkpoint does not tell: translation, summarization, speech-recognition.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu.")] = "cpu",
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the hub id.")] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from math import isfinite
 from pathlib import Path
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from zen_edge.runtimes.pipelines.hypothesis import Hypothesis
 
 WINDOW = 1024  # lines read ahead: enough to sort by length, few enough to answer a pipe while it is written
+RECORDINGS = 16  # the same of recordings, which take seconds each
 
 
 @app.command()
 def run(
     bundle: Annotated[Path, typer.Argument(help="A folder that `zen-edge export` wrote.")],
-    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", help="Texts; without any, one per line on stdin.")] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", help="Texts, or paths of recordings; without any, one per line on stdin.")
+    ] = None,
     file: Annotated[list[Path] | None, typer.Option(help="A whole file as one input; may be given again.")] = None,
     num_beams: Annotated[int | None, typer.Option(help="Beams; 1 is greedy.")] = None,
     num_return_sequences: Annotated[int | None, typer.Option(help="Results for each input, best first.")] = None,
@@ -51,6 +54,13 @@ def run(
     option: Annotated[list[str] | None, typer.Option(help="Any other generation option as NAME=VALUE (JSON).")] = None,
     source_lang: Annotated[str | None, typer.Option(help="The language of the input, where the model knows several.")] = None,
     target_lang: Annotated[str | None, typer.Option(help="The language of the output, where the model knows several.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Speech: the language that is spoken, such as en or english; otherwise it is found out.")
+    ] = None,
+    translate: Annotated[bool, typer.Option("--translate", help="Speech: write it in English.")] = False,
+    prompt: Annotated[str | None, typer.Option(help="Speech: what was said before, or names as they are to be spelled.")] = None,
+    timestamps: Annotated[str | None, typer.Option(metavar="segment|word", help="Speech: tell when each segment or word is said.")] = None,
+    format: Annotated[str | None, typer.Option(metavar="txt|srt|vtt|json", help="Speech: how a transcript is written.")] = None,
     overflow: Annotated[
         str | None, typer.Option(help="An input longer than the model takes: error, split into parts, or truncate to its beginning.")
     ] = None,
@@ -95,31 +105,61 @@ def run(
         "target_lang": target_lang,
         "overflow": overflow,
         "repetition_guard": repetition_guard,
+        "language": language,
+        "task": "translate" if translate else None,
+        "prompt": prompt,
+        **_times(timestamps, format),
     }
+    as_json = as_json or format == "json"
     options = _merged({name: value for name, value in given.items() if value is not None}, option or ())
     if options.get("token_log_probs") and not as_json:
         raise OptionError("token log-probabilities are printed with --json only: add it.")
     if isinstance(prefix := options.get("decoder_prefix"), list) and not all(isinstance(token, int) for token in prefix):
         raise OptionError("decoder_prefix is one for all inputs here: a text or a JSON list of token ids.")
-    texts = _texts(inputs, file)
     failed = number = 0
     with zen_edge.load(bundle, device=device, threads=threads, verify=verify) as pipeline:
-        while window := list(islice(texts, WINDOW)):
+        hears = pipeline.manifest.task == "speech-recognition"
+        write = _writer(format or ("times" if timestamps else "txt")) if hears else None
+        if hears and not translate and pipeline.manifest.generation.get("task_to_id"):
+            options.setdefault("task", "transcribe")  # some checkpoints do not say so themselves, and write nonsense if nobody does
+        if not hears and format is not None:
+            raise OptionError(f"--format is for transcripts of speech, and this bundle is for {pipeline.manifest.task}: leave it out.")
+        texts = _paths(inputs, file) if hears else _texts(inputs, file)
+        while window := list(islice(texts, RECORDINGS if hears else WINDOW)):
             answers = iter(pipeline.generate_each([text for text in window if isinstance(text, str)], **options))
             found = [next(answers) if isinstance(text, str) else text for text in window]
             if not as_json and number + len(window) > 1 and any(isinstance(answer, list) and len(answer) > 1 for answer in found):
                 raise OptionError("several results for several inputs cannot be told apart line by line: add --json.")
             alone = number == 0 and len(window) == 1
+            if write is not None and not as_json and not alone and (timestamps or format in ("srt", "vtt")):
+                raise OptionError("the times of several recordings cannot be told apart: give one, or add --json.")
             for answer in found:
                 number += 1
-                failed += _print(answer, number, as_json, alone)
+                failed += _print(answer, number, as_json, alone, write)
             sys.stdout.flush()
     if failed:
         raise typer.Exit(1)
 
 
-def _print(answer: list[Hypothesis] | ZenEdgeError, number: int, as_json: bool, alone: bool) -> bool:
-    """One input's answer on stdout, or its error. Returns whether it is an error. alone: the only input, whose one answer keeps its lines."""
+def _times(timestamps: str | None, format: str | None) -> dict[str, bool | None]:
+    """The options that the times of speech need."""
+    if timestamps not in (None, "segment", "word"):
+        raise typer.BadParameter(f"--timestamps is segment or word, not {timestamps!r}.")
+    wanted = timestamps is not None or format in ("srt", "vtt")
+    return {"segments": True if wanted else None, "words": True if timestamps == "word" else None}
+
+
+def _writer(format: str) -> Callable[[Any], str]:
+    from zen_edge.runtimes.speech.subtitles import FORMATS
+
+    if format not in FORMATS:
+        raise typer.BadParameter(f"--format is {', '.join(FORMATS)}, not {format!r}.")
+    return FORMATS[format]
+
+
+def _print(answer: list[Any] | ZenEdgeError, number: int, as_json: bool, alone: bool, write: Callable[[Any], str] | None) -> bool:
+    """One input's answer on stdout, or its error. Returns whether it is an error. alone: the only input, whose one answer keeps its lines. write: of
+    speech, the answer as it is printed."""
     if isinstance(answer, ZenEdgeError):
         if as_json:
             typer.echo(json.dumps({"error": str(answer)}, ensure_ascii=False))
@@ -128,8 +168,11 @@ def _print(answer: list[Hypothesis] | ZenEdgeError, number: int, as_json: bool, 
             note(f"input {number}: {answer}")
         return True
     if as_json:
-        results = [_json_result(hypothesis) for hypothesis in answer]
+        results = [hypothesis.to_json() if write is not None else _json_result(hypothesis) for hypothesis in answer]
         typer.echo(json.dumps(results[0] | ({"hypotheses": results} if len(results) > 1 else {}), ensure_ascii=False))
+        return False
+    if write is not None:
+        typer.echo(write(answer[0]), nl=False)
         return False
     if alone and len(answer) == 1:
         typer.echo(answer[0].text, nl=not answer[0].text.endswith("\n"))
@@ -162,6 +205,11 @@ def _texts(inputs: Iterable[str] | None, files: Iterable[Path] | None) -> Iterat
     if sys.stdin is None or sys.stdin.isatty():
         raise typer.BadParameter("give texts as arguments, --file PATH, or lines on stdin.")
     return (_decoded(line.rstrip(b"\r\n"), "the line") for line in sys.stdin.buffer)
+
+
+def _paths(inputs: Iterable[str] | None, files: Iterable[Path] | None) -> Iterator[str | ZenEdgeError]:
+    """Of recordings."""
+    return (path if isinstance(path, ZenEdgeError) else path.strip() for path in _texts([*(inputs or ()), *map(str, files or ())], None))
 
 
 def _read(path: Path) -> str | ZenEdgeError:

@@ -1,0 +1,71 @@
+"""What PyTorch says of speech: the reference side of a parity check of an encoder-decoder that hears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+
+from zen_edge.exporters.architectures import architecture
+from zen_edge.exporters.checkpoint import Checkpoint
+from zen_edge.exporters.trace import DecoderSizes
+from zen_edge.exporters.wrappers import FeatureEncoder
+
+Array = np.ndarray[Any, Any]
+
+
+class SpeechReference:
+    """A checkpoint as something to compare with: eager PyTorch in float32, transformers' own feature extractor, tokenizer and `generate`."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._model, self._tokenizer, self._extractor = checkpoint.model, checkpoint.tokenizer, checkpoint.feature_extractor
+        self._shorter = architecture(checkpoint.model_type).tracing
+        self.weights_hash = checkpoint.weights_hash()
+        self.sizes = DecoderSizes.of(checkpoint.model)
+        self.sampling_rate = int(self._extractor.sampling_rate)
+        self.end_token_ids = set(np.atleast_1d(self._model.generation_config.eos_token_id).tolist())
+        self.pad_token_id = int(self._tokenizer.pad_token_id)
+
+    def features(self, audio: Array) -> Array:
+        """audio (samples,) -> (C,F), padded to a window."""
+        return np.asarray(self._extractor(audio, sampling_rate=self.sampling_rate, return_tensors="np")["input_features"][0])
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    @torch.no_grad()
+    def cross(self, features: Array, *, shorter: bool = False) -> dict[str, Array]:
+        """features (B,C,F) -> cross_key_i, cross_value_i (B,N,T,H). shorter: than transformers takes, with the first positions."""
+        with self._shorter(self._model) if shorter else nullcontext():
+            outputs = FeatureEncoder(self._model, self.sizes.layers)(torch.from_numpy(features))
+        names = [f"cross_{part}_{i}" for i in range(self.sizes.layers) for part in ("key", "value")]
+        return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}
+
+    @torch.no_grad()
+    def logits(self, features: Array, decoder_ids: Array) -> Array:
+        """features (B,C,F), decoder_ids (B,S) -> (B,S,V), without a cache: every position at once."""
+        out = self._model(input_features=torch.from_numpy(features), decoder_input_ids=torch.from_numpy(decoder_ids), use_cache=False)
+        return np.asarray(out.logits.numpy())
+
+    @torch.no_grad()
+    def prompt(self, features: Array, length: int) -> tuple[int, ...]:
+        """What `model.generate` starts from for a window (C,F): a language it finds included."""
+        found = self._model.generate(torch.from_numpy(features[None]), return_dict_in_generate=True, max_new_tokens=1)
+        row = (found["sequences"] if isinstance(found, dict) else found)[0].tolist()
+        return tuple(row[:length])
+
+    @torch.no_grad()
+    def generate(self, features: Array, **options: Any) -> tuple[int, ...]:
+        """`model.generate`'s tokens for a window (C,F), those of every segment; it gives no end token."""
+        row = self._model.generate(torch.from_numpy(features[None]), **options)[0].tolist()
+        while row and row[-1] in self.end_token_ids | {self.pad_token_id}:
+            row.pop()
+        return tuple(row)
+
+    def log_probabilities(self, features: Array, prompt: Sequence[int], tokens: Sequence[int]) -> Array:
+        """The log-softmax before each of the tokens, (len(tokens), V)."""
+        logits = self.logits(features[None], np.array([[*prompt, *tokens[:-1]]]))[0, len(prompt) - 1 :]
+        return np.asarray(torch.log_softmax(torch.from_numpy(logits), -1).numpy())

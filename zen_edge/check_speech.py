@@ -1,0 +1,170 @@
+"""Hold a bundle that hears with an encoder and a decoder against the PyTorch model it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zen_edge.check_tensors import compare_decoder, open_graph
+from zen_edge.errors import CheckFailedError, OptionError, ZenEdgeError
+from zen_edge.inputs import Line
+from zen_edge.manifest import Manifest
+from zen_edge.parity import ParityReport, compare_outputs, compare_texts, compare_tokens
+
+if TYPE_CHECKING:
+    from zen_edge.exporters.checkpoint import Checkpoint
+    from zen_edge.exporters.reference_speech import SpeechReference
+
+Array = np.ndarray[Any, Any]
+Tell = Callable[[str], None]
+BUILT_IN = (2.0, 0.7, 6.3)  # seconds of sounds like a voice
+BUILT_IN_TOKENS = 24  # what is made up can be heard as anything, for ever
+VERIFY_TOKENS = 12
+CASES: tuple[tuple[str, dict[str, Any]], ...] = (("greedy", {}), ("beam", {"num_beams": 4}), ("times", {"return_timestamps": True}))
+SHORTER = 3  # a window of a third of the frames
+
+
+@dataclass(frozen=True)
+class Sound:
+    name: str
+    audio: Array
+    target: str | None = None
+
+
+def hears(manifest: Manifest) -> bool:
+    return any(tensor.name == "input_features" for graph in manifest.graphs if graph.name == "encoder" for tensor in graph.inputs)
+
+
+def compare(
+    folder: Path, manifest: Manifest, checkpoint: Checkpoint, lines: Sequence[Line] | None, *, short: bool = False, tell: Tell
+) -> tuple[ParityReport, dict[str, int]]:
+    """Features, the encoder's outputs for whole windows and a shorter one, the decoder's along generated tokens; tokens, greedy, with beams and with
+    times; texts. lines: paths of recordings, of which the first window is compared, and what is said in them; None: sounds that are made up. short: the tokenizer, and less of the rest.
+
+    Returns the report and what it counts. Raises CheckFailedError for other weights, and for a tokenizer that does not do what transformers' does.
+    """
+    from zen_edge.exporters.reference_speech import SpeechReference
+    from zen_edge.exporters.tokenization import prove_tokenizer
+    from zen_edge.runtimes import load
+    from zen_edge.runtimes.audio.log_mel import LogMel
+    from zen_edge.runtimes.speech.prompts import Vocabulary, prompt
+    from zen_edge.runtimes.tokenization import load_tokenizer
+
+    reference = SpeechReference(checkpoint)
+    if manifest.source.get("weights_sha256") != reference.weights_hash:
+        raise CheckFailedError(
+            f"the bundle was made from other weights ({manifest.source.get('name')}) than {checkpoint.name}: give the checkpoint it was exported from, "
+            "or export again."
+        )
+    if short:
+        ours = load_tokenizer(folder, manifest.tokenizer)
+        prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id)
+    vocabulary = Vocabulary.of(manifest.generation, manifest.limits["vocab_size"])
+    start = prompt(vocabulary, manifest.generation, language=None, task=None, timestamps=False)
+    options: dict[str, Any] = {} if lines is not None else {"max_new_tokens": VERIFY_TOKENS if short else BUILT_IN_TOKENS}
+    extractor = LogMel.from_config(checkpoint.feature_extractor.to_dict())
+    padded = manifest.limits["max_source_length"] * extractor.hop
+    sounds = _sounds(lines, padded, reference.sampling_rate)[: 2 if short else None]
+    windows = [reference.features(sound.audio) for sound in sounds]
+    outputs = [compare_outputs("features", np.stack(windows), np.stack([extractor.features(sound.audio, padded) for sound in sounds]), "fp32")]
+
+    prompts = [reference.prompt(window, len(start.tokens)) for window in windows]
+    cases, tokens = {}, {}
+    with load(folder, device="cpu") as opened:
+        pipeline: Any = opened
+        for name, chosen in CASES[: 2 if short else None if vocabulary.no_timestamps is not None else 2]:
+            tell(f"generate, {name}")
+            given = [_heard(pipeline, sound, reference.sampling_rate, {**options, **chosen}, tell) for sound in sounds]
+            given = [row[: len(row) - (row[-1:] == (vocabulary.end,))] for row in given]
+            expected = [reference.generate(window, **{**options, **chosen}) for window in windows]
+            margins = _never if "return_timestamps" in chosen else _margins(reference, windows, prompts, expected, given, whole="num_beams" in chosen)
+            cases[name] = compare_tokens(expected, given, margins, reference.decode)
+            tokens[name] = expected, given
+    tell("compare outputs")
+    outputs += _compare_graphs(
+        folder,
+        manifest,
+        reference,
+        np.stack(windows[:2]),
+        [(*prompts[i], *tokens["greedy"][0][i], 0)[: manifest.limits["max_target_length"]] for i in range(len(windows[:2]))],
+    )
+    scored = [i for i, sound in enumerate(sounds) if sound.target]
+    of_reference, of_bundle = ([reference.decode(side[i]).strip() for i in scored] for side in tokens["greedy"])
+    text = compare_texts([str(sounds[i].target) for i in scored], of_reference, of_bundle, manifest.task)
+    return ParityReport(manifest.precision, tuple(outputs), cases, text), {"lines": len(sounds), "lines_with_target": len(scored)}
+
+
+def _compare_graphs(folder: Path, manifest: Manifest, reference: SpeechReference, windows: Array, rows: Sequence[tuple[int, ...]]) -> list[Any]:
+    """windows (B,C,F); rows: the decoder's tokens for each."""
+    from zen_edge.runtimes.batching import pad
+
+    encoder = open_graph(folder, manifest, "encoder")
+    found = []
+    for name, features in (("encoder", windows), ("encoder shorter", np.ascontiguousarray(windows[:, :, : windows.shape[2] // SHORTER]))):
+        cross = reference.cross(features, shorter=features is not windows)
+        given = encoder.run({"input_features": features}, list(cross))
+        found += [compare_outputs(f"{name}.{output}", value, given[output].numpy(), manifest.precision) for output, value in cross.items()]
+    forced, seen = pad([row[:-1] for row in rows], reference.pad_token_id)
+    scores = reference.logits(windows, forced)
+    return [*found, *compare_decoder(folder, manifest, reference.cross(windows), None, forced, seen == 1, scores)]
+
+
+def _heard(pipeline: Any, sound: Sound, rate: int, options: dict[str, Any], tell: Tell) -> tuple[int, ...]:
+    """No tokens where the bundle is so damaged that it cannot generate: the tensors tell more than its error."""
+    try:
+        found: tuple[int, ...] = pipeline.generate(sound.audio, sampling_rate=rate, **options)[0][0].tokens
+    except OptionError:
+        raise
+    except ZenEdgeError as error:
+        tell(f"the bundle gives no answer ({error})")
+        return ()
+    return found
+
+
+def _margins(
+    reference: SpeechReference,
+    windows: Sequence[Array],
+    prompts: Sequence[tuple[int, ...]],
+    expected: Sequence[tuple[int, ...]],
+    given: Sequence[tuple[int, ...]],
+    *,
+    whole: bool,
+) -> Callable[[int, int, int, int], float]:
+    """As for text: how much likelier the reference finds its token, or of a beam search its whole sequence, if that is nearer."""
+
+    def margin(i: int, step: int, token: int, other: int) -> float:
+        table = reference.log_probabilities(windows[i], prompts[i], expected[i])
+        apart = float(table[step, token] - table[step, other])
+        if not whole or len(expected[i]) != len(given[i]):
+            return apart
+        rows = (expected[i], given[i])
+        totals = [float(reference.log_probabilities(windows[i], prompts[i], row)[np.arange(len(row)), list(row)].sum()) for row in rows]
+        return min(apart, totals[0] - totals[1], key=abs)
+
+    return margin
+
+
+def _never(i: int, step: int, token: int, other: int) -> float:
+    """Times are chosen by a sum over many tokens, and windows follow each other: no single margin explains a difference."""
+    return np.inf
+
+
+def _sounds(lines: Sequence[Line] | None, longest: int, rate: int) -> list[Sound]:
+    from zen_edge.runtimes.audio.reading import read_audio
+
+    if lines is not None:
+        return [Sound(line.source, read_audio(line.source, None, rate)[:longest], line.target) for line in lines]
+    return [Sound(f"sound {i}", voice(round(seconds * rate), rate, i)) for i, seconds in enumerate(BUILT_IN)]
+
+
+def voice(samples: int, rate: int, seed: int) -> Array:
+    """A gliding tone with overtones, pauses and noise, float32."""
+    time = np.arange(samples) / rate
+    phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * (0.7 + 0.2 * seed) * time)) / rate
+    voice = sum(np.sin(k * phase) / k for k in range(1, 12))
+    loudness = np.clip(np.sin(2 * np.pi * 1.3 * time + seed), 0, None)
+    return np.asarray(0.1 * voice * loudness + 0.02 * np.random.default_rng(seed).standard_normal(samples), np.float32)
