@@ -229,24 +229,33 @@ def fused_attention(
     return out.reshape(R, S, N, H), None
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor, num_heads: int, scale: float) -> torch.Tensor:
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    seen: torch.Tensor | None,
+    num_heads: int,
+    scale: float,
+    bias: torch.Tensor | None = None,
+) -> torch.Tensor:
     """The fused operator as it is, for architectures that lay their attention out in a way of their own: query (B,S,D), key and value (B,T,D),
-    seen (B,T), 1 where a key may be seen -> (B,S,D)."""
-    (out,) = _operator([query, key, value, None, seen.to(torch.int32)], [tuple(query.shape)], num_heads, scale, causal=False)
+    seen (B,T), 1 where a key may be seen, None: every key; bias (B|1,N|1,S,T), added to the scores -> (B,S,D)."""
+    padding = None if seen is None else seen.to(torch.int32)
+    (out,) = _operator([query, key, value, None, padding, bias], [tuple(query.shape)], num_heads, scale, causal=False)
     return out
 
 
 @contextmanager
-def replaced(modules: Iterable[torch.nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
-    """`modules` with `forward(module, ...)` in the place of their own inside the block."""
+def replaced(modules: Iterable[torch.nn.Module], method: Callable[..., Any], name: str = "forward") -> Iterator[None]:
+    """`modules` with `method(module, ...)` in the place of their own of that name inside the block."""
     changed = list(modules)
     for module in changed:
-        module.forward = functools.partial(forward, module)
+        setattr(module, name, functools.partial(method, module))
     try:
         yield
     finally:
         for module in changed:
-            del module.forward
+            delattr(module, name)
 
 
 @contextmanager
