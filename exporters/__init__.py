@@ -17,7 +17,6 @@ from zen_edge.parity import ParityReport
 
 if TYPE_CHECKING:
     from zen_edge.exporters.checkpoint import Checkpoint
-    from zen_edge.exporters.limits import Limits
 
 Verify = Callable[[Path, "Checkpoint"], ParityReport]
 Tell = Callable[[str], None]
@@ -47,16 +46,12 @@ def export(
     _require_libraries()
     _require_precision(precision, device)
     with new_folder(Path(out), force=force) as folder:
-        from zen_edge.exporters.alignment import expose_queries
         from zen_edge.exporters.architectures import find_task
         from zen_edge.exporters.checkpoint import load_checkpoint
+        from zen_edge.exporters.ctc import is_ctc
         from zen_edge.exporters.features import save_features
-        from zen_edge.exporters.fusions import fuse
-        from zen_edge.exporters.limits import Limits
-        from zen_edge.exporters.quantization import quantize
-        from zen_edge.exporters.reorder import reorder_graph
+        from zen_edge.exporters.graphs import trace_encoder_decoder, trace_frames
         from zen_edge.exporters.tokenization import save_tokenizer, task_prefixes
-        from zen_edge.exporters.trace import DecoderSizes, trace_decoder, trace_encoder
         from zen_edge.exporters.weights import save_graphs
 
         tell("load the checkpoint")
@@ -65,26 +60,15 @@ def export(
         tokenizer = save_tokenizer(checkpoint.tokenizer, folder, *task_prefixes(checkpoint.model.config, found_task))
         if checkpoint.feature_extractor is not None:
             save_features(checkpoint.feature_extractor, folder)
-        sizes, limits = DecoderSizes.of(checkpoint.model), Limits.of(checkpoint.model)
-
-        tell("trace the encoder")
-        graphs = {"encoder": trace_encoder(checkpoint.model, sizes, limits)}
-        tell("trace the decoder")
-        graphs["decoder"] = trace_decoder(checkpoint.model, sizes, limits)
-        tell("fuse")
-        for graph in graphs.values():
-            fuse(graph)
-        expose_queries(graphs["decoder"], checkpoint.model.generation_config)
-        tell(f"quantize to {precision}")
-        for graph in graphs.values():
-            quantize(graph, precision)
-        graphs["reorder"] = reorder_graph(sizes)
+        trace = trace_frames if is_ctc(checkpoint.model.config) else trace_encoder_decoder
+        graphs, limits = trace(checkpoint, precision, tell)
 
         tell("write the graphs")
         save_graphs(graphs, folder)
+        names = tuple(graphs)
         del graphs
         _copy_papers(checkpoint.folder, folder)
-        manifest = _describe(folder, checkpoint, limits, found_task, precision, device, tokenizer)
+        manifest = _describe(folder, checkpoint, names, limits, found_task, precision, device, tokenizer)
         _require_fused(manifest)
         write_manifest(folder, manifest)
         if verify is not None:
@@ -119,26 +103,33 @@ def _require_fused(manifest: Manifest) -> None:
     from zen_edge.exporters.architectures import nearest_supported
 
     for graph in manifest.graphs:
-        if graph.unfused_attention or (graph.name == "encoder" and not graph.fused_attention):
+        if graph.unfused_attention or (graph.name in ("encoder", "ctc") and not graph.fused_attention):
             raise UnsupportedModelError(
                 f"{manifest.model_type}: {graph.unfused_attention} attention layers of the {graph.name} did not go through transformers' attention "
                 f"interface and stayed unfused. The nearest that is exported: {nearest_supported(manifest.model_type)}."
             )
 
 
-def _describe(folder: Path, checkpoint: Checkpoint, limits: Limits, task: str, precision: str, device: str, tokenizer: dict[str, Any]) -> Manifest:
-    graphs = tuple(describe_graph(folder / f"{name}.onnx", name) for name in ("encoder", "decoder", "reorder"))
-    logits = next(tensor for tensor in next(graph for graph in graphs if graph.name == "decoder").outputs if tensor.name == "logits")
+def _describe(
+    folder: Path,
+    checkpoint: Checkpoint,
+    names: tuple[str, ...],
+    limits: dict[str, int],
+    task: str,
+    precision: str,
+    device: str,
+    tokenizer: dict[str, Any],
+) -> Manifest:
     return Manifest(
         format=FORMAT,
         task=task,
         model_type=checkpoint.model_type,
         precision=precision,
         device=device,
-        graphs=graphs,
+        graphs=tuple(describe_graph(folder / f"{name}.onnx", name) for name in names),
         generation=_generation(checkpoint),
         tokenizer=tokenizer,
-        limits={"vocab_size": int(logits.shape[-1]), **limits.as_dict()},
+        limits=limits,
         files=describe_files(folder),
         source={
             "name": Path(checkpoint.name).name if checkpoint.folder else checkpoint.name,
@@ -153,8 +144,11 @@ def _describe(folder: Path, checkpoint: Checkpoint, limits: Limits, task: str, p
 def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
     """The checkpoint's generation defaults, without what is not set."""
     from zen_edge.exporters.architectures import architecture
+    from zen_edge.exporters.ctc import is_ctc
 
     known = architecture(checkpoint.model_type).generation(checkpoint.model)
+    if is_ctc(checkpoint.model.config):
+        return known  # every frame is one choice
     return known | {name: value for name, value in checkpoint.model.generation_config.to_dict().items() if value is not None}
 
 

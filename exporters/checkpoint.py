@@ -14,9 +14,10 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForSeq2SeqLM, AutoModelForSpeechSeq2Seq, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCTC, AutoModelForSeq2SeqLM, AutoModelForSpeechSeq2Seq, AutoTokenizer, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_CTC_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
@@ -83,8 +84,9 @@ def load_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoin
         _require_supported(config)
         # Weights of another shape come back in the report, and are refused below by name.
         options = {"config": config, "dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
-        hears = architecture(config.model_type).reads == "input_features"
-        kind = AutoModelForSpeechSeq2Seq if hears else AutoModelForSeq2SeqLM
+        ctc = config.model_type in MODEL_FOR_CTC_MAPPING_NAMES
+        hears = ctc or architecture(config.model_type).reads == "input_features"
+        kind = AutoModelForCTC if ctc else AutoModelForSpeechSeq2Seq if hears else AutoModelForSeq2SeqLM
         loaded, report = _read(source, lambda: kind.from_pretrained(source, **options, **where))
         tokenizer = _read(f"the tokenizer of {source}", lambda: AutoTokenizer.from_pretrained(source, **where))
         extractor = _read(f"the feature extractor of {source}", lambda: AutoFeatureExtractor.from_pretrained(source, **where)) if hears else None
@@ -130,7 +132,7 @@ def _require_supported(config: Any) -> None:
         raise UnsupportedModelError(
             "this checkpoint needs code of its own (auto_map in config.json); only architectures that transformers ships are exported."
         )
-    if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES or architecture(kind).reads == "input_features":
+    if {kind} & {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_CTC_MAPPING_NAMES} or architecture(kind).reads == "input_features":
         return require_exported(config)
     if kind in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
         raise UnsupportedModelError(f"{kind} reads audio in a way that is not exported yet; the nearest that is: whisper.")

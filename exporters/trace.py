@@ -55,7 +55,7 @@ def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -
     """encoder graph: input_ids, attention_mask (B,T) or input_features (B,C,F) -> cross_key_i, cross_value_i (B,N,T,H)."""
     source = Source.of(model)
     B, length = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim(source.length, min=source.least, max=limits.source or 2**20)
-    return _export(
+    return export_graph(
         model,
         source.encoder(model, sizes.layers),
         source.example(model),
@@ -84,7 +84,7 @@ def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -
         [{0: axis["B"], 2: axis["T"]}] * (2 * L),
         [{0: axis["R"], 2: axis["P"]}] * (2 * L),
     )
-    return _export(
+    return export_graph(
         model,
         source.decoder(model, L, sizes.width),
         (ids, *([mask] if source.masked else []), cross, past),
@@ -95,7 +95,7 @@ def trace_decoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -
     )
 
 
-def _export(
+def export_graph(
     model: PreTrainedModel,
     module: torch.nn.Module,
     example: tuple[object, ...],

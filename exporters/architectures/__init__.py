@@ -24,13 +24,15 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from transformers import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from zen_edge.errors import UnsupportedModelError, ZenEdgeError
 from zen_edge.tasks import TASKS
 
 if TYPE_CHECKING:
     from zen_edge.exporters.limits import Limits
+
+SPEECH = "speech-recognition"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def nearest_supported(model_type: str) -> str:
 
 def require_exported(config: Any) -> None:
     """UnsupportedModelError for a checkpoint whose architecture is known not to be exported."""
-    if not getattr(config, "is_encoder_decoder", False):
+    if not getattr(config, "is_encoder_decoder", False) and config.model_type not in MODEL_FOR_CTC_MAPPING_NAMES:
         raise UnsupportedModelError(
             f"{config.model_type} is no encoder-decoder model for text: its decoder reads speech or images in one row with the words. "
             f"The nearest that is exported: {nearest_supported(config.model_type)}."
@@ -84,9 +86,13 @@ def require_exported(config: Any) -> None:
 
 def find_task(config: Any, asked: str | None, tell: Callable[[str], None] = lambda note: None) -> str:
     """The task that was asked for, or the one the checkpoint tells of. A ZenEdgeError where it does not, because a wrong guess would be silent."""
+    if asked is not None and asked not in TASKS:
+        raise ZenEdgeError(f"task {asked!r} is not known; there are: {', '.join(TASKS)}.")
+    if config.model_type in MODEL_FOR_CTC_MAPPING_NAMES:
+        if asked not in (None, SPEECH):
+            raise ZenEdgeError(f"a {config.model_type} checkpoint is for {SPEECH}, not for {asked}.")
+        return SPEECH
     if asked is not None:
-        if asked not in TASKS:
-            raise ZenEdgeError(f"task {asked!r} is not known; there are: {', '.join(TASKS)}.")
         return asked
     named = {name.partition("_")[0] for name in getattr(config, "task_specific_params", None) or {}} & TASKS.keys()
     if len(named) == 1:

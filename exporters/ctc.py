@@ -1,0 +1,134 @@
+"""Models with one output for every frame of sound (CTC): one graph, and what the runtime must know of it.
+
+    ctc graph:  input_values (B,S) or input_features (B,S,n), attention_mask (B,S)  ->  frame_logits (B,T,V), frame_count (B)
+
+Some models answer otherwise for a recording that is padded than for the same one alone: they normalize over the whole input, or convolve over
+padding. Which do is measured, and the graph of those has neither mask nor frame_count: the runtime gives them inputs of one length.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
+
+from zen_edge.errors import UnsupportedModelError
+from zen_edge.exporters.attention import replaced
+from zen_edge.exporters.trace import export_graph
+
+GRAPH = "ctc"
+SHORT, LONG = 2, 4  # seconds of sound to measure on
+SAME = 1e-3  # of the largest score: padding changes nothing, or all
+MOST = 2**24  # samples or frames of one input
+LENGTHS = ("_get_subsampling_output_length", "_get_feat_extract_output_lengths")  # transformers' names for how many outputs an input has
+
+
+def is_ctc(config: Any) -> bool:
+    return config.model_type in MODEL_FOR_CTC_MAPPING_NAMES
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What was measured of a model. step: samples of sound for one output. shortest: the fewest samples that give two, because a trace takes lengths of one apart. masked: whether padding can be
+    masked. example: of what the model reads, (1,S) or (1,S,n). least: the shortest S."""
+
+    step: int
+    shortest: int
+    masked: bool
+    example: torch.Tensor
+    least: int
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, extractor: Any) -> Hearing:
+        rate = int(extractor.sampling_rate)
+        noise = torch.randn(LONG * rate, generator=torch.Generator().manual_seed(0)).mul(0.1).numpy()
+        short, long = (_features(model, extractor, noise[: seconds * rate]) for seconds in (SHORT, LONG))
+        alone, whole = (_logits(model, one) for one in (short, long))
+        step, rest = divmod((LONG - SHORT) * rate, whole.shape[1] - alone.shape[1])
+        if rest:
+            raise UnsupportedModelError(f"{model.config.model_type}: {whole.shape[1]} outputs for {LONG} s of sound are not evenly spaced.")
+        shortest = _shortest(model, extractor, noise, rate)
+        return cls(step, shortest, _honours_padding(model, short, long.shape[1], alone), short, _features(model, extractor, noise[:shortest]).shape[1])
+
+    def limits(self, vocab_size: int) -> dict[str, int]:
+        return {"vocab_size": vocab_size, "samples_per_frame": self.step, "min_samples": self.shortest}
+
+
+def _features(model: PreTrainedModel, extractor: Any, audio: Any) -> torch.Tensor:
+    return extractor(audio, sampling_rate=extractor.sampling_rate, return_tensors="pt")[model.main_input_name].float()
+
+
+@torch.no_grad()
+def _logits(model: PreTrainedModel, features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    return model(**{model.main_input_name: features}, attention_mask=mask).logits
+
+
+def _honours_padding(model: PreTrainedModel, features: torch.Tensor, width: int, alone: torch.Tensor) -> bool:
+    S, T = features.shape[1], alone.shape[1]
+    if not any(hasattr(model, name) for name in LENGTHS):
+        return False
+    padded = torch.cat([features, torch.zeros(1, width - S, *features.shape[2:])], dim=1)
+    mask = (torch.arange(width) < S).long()[None]
+    found = _logits(model, padded, mask)[:, :T]
+    return int(_frame_count(model, mask)) == T and bool((found - alone).abs().max() < SAME * alone.abs().max())
+
+
+def _frame_count(model: PreTrainedModel, mask: torch.Tensor) -> torch.Tensor:
+    """mask (B,S) -> how many outputs each row has, (B)."""
+    count = next(getattr(model, name) for name in LENGTHS if hasattr(model, name))
+    return count(mask.sum(-1)).to(torch.long)
+
+
+def _shortest(model: PreTrainedModel, extractor: Any, noise: Any, rate: int) -> int:
+    """By halving: what is too short is an error of a convolution, or no output."""
+    low, high = 0, rate
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            enough = _logits(model, _features(model, extractor, noise[:middle])).shape[1] > 1
+        except (RuntimeError, ValueError, IndexError):
+            enough = False
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+class _Frames(torch.nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: torch.Tensor, attention_mask: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+        logits = self.model(**{self.model.main_input_name: features}, attention_mask=attention_mask, return_dict=True).logits
+        return (logits,) if attention_mask is None else (logits, _frame_count(self.model, attention_mask))
+
+
+def trace_ctc(model: PreTrainedModel, hearing: Hearing) -> ir.Model:
+    B, S = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim("S", min=hearing.least, max=MOST)
+    # Not two seconds: a length that is no multiple of anything, so that nothing is taken for always even.
+    features = hearing.example[:, : hearing.example.shape[1] // 2 + 37].repeat(2, *([1] * (hearing.example.dim() - 1)))
+    example = (features, torch.ones(features.shape[:2], dtype=torch.long)) if hearing.masked else (features,)
+    names = [model.main_input_name, "attention_mask"][: len(example)]
+    outputs = ["frame_logits", "frame_count"][: len(example)]
+    with _masks_without_scatter(model):
+        return export_graph(model, _Frames(model), example, ({0: B, 1: S},) * len(example), names, outputs, GRAPH)
+
+
+@contextmanager
+def _masks_without_scatter(model: PreTrainedModel) -> Iterator[None]:
+    """transformers marks the last frame of each row and sums backwards, which is traced as a scatter with wrong sizes; a comparison says the same."""
+    name = "_get_feature_vector_attention_mask"
+    with replaced((module for module in model.modules() if hasattr(module, name)), _frame_mask, name):
+        yield
+
+
+def _frame_mask(module: Any, feature_vector_length: int, attention_mask: torch.Tensor, add_adapter: bool | None = None) -> torch.Tensor:
+    """(B,S) -> (B,T)."""
+    count = functools.partial(module._get_feat_extract_output_lengths, **({} if add_adapter is None else {"add_adapter": add_adapter}))
+    return torch.arange(feature_vector_length) < count(attention_mask.sum(-1))[:, None]

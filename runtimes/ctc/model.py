@@ -1,0 +1,37 @@
+"""The graph of a CTC bundle: features of recordings in, scores of every frame out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.manifest import Manifest
+from zen_edge.runtimes.session import Session, find_provider
+
+Floats = NDArray[np.float32]
+
+
+class FrameModel:
+    """masked: whether inputs of different lengths can be padded to one batch; the answers of other models would depend on the padding."""
+
+    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None:
+        self._session = Session(folder / manifest.graph("ctc").file, find_provider(device), threads)
+        self.masked = "attention_mask" in self._session.inputs
+        self._features = next(name for name in self._session.inputs if name != "attention_mask")
+
+    def logits(self, rows: Sequence[Floats]) -> list[Floats]:
+        """rows: (S,) or (S,n) each, of one length unless the model is masked -> (T,V) each."""
+        longest = max(map(len, rows))
+        batch = np.zeros((len(rows), longest, *rows[0].shape[1:]), np.float32)
+        mask = np.zeros((len(rows), longest), np.int64)
+        for i, row in enumerate(rows):
+            batch[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        if not self.masked:
+            return list(self._session.run({self._features: batch}, ["frame_logits"])["frame_logits"].numpy())
+        found = self._session.run({self._features: batch, "attention_mask": mask}, ["frame_logits", "frame_count"])
+        counts = found["frame_count"].numpy()
+        return [logits[:count] for logits, count in zip(found["frame_logits"].numpy(), counts, strict=True)]

@@ -1,0 +1,166 @@
+"""Audio in, text out, through a bundle with one output for every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+
+from zen_edge.checked import parse
+from zen_edge.errors import AudioError, BundleError, InputError, ZenEdgeError
+from zen_edge.files import LARGEST_MANIFEST, read_small
+from zen_edge.manifest import Manifest
+from zen_edge.runtimes.audio import Sound, load_extractor, read_blocks
+from zen_edge.runtimes.ctc.chunks import Chunk
+from zen_edge.runtimes.ctc.greedy import Path as FramePath
+from zen_edge.runtimes.ctc.greedy import joined, transcript
+from zen_edge.runtimes.ctc.model import FrameModel
+from zen_edge.runtimes.ctc.settings import Settings, read_settings
+from zen_edge.runtimes.ctc.spans import FrameTokenizer
+from zen_edge.runtimes.speech.transcript import Transcript
+from zen_edge.runtimes.tokenization import load_tokenizer
+
+FEATURES = "preprocessor_config.json"
+BLOCK = 30  # seconds read at a time
+BATCH = 30  # seconds of sound side by side, padding included
+TOGETHER = 64  # recordings opened before they are sorted by length
+
+Audio = str | Path | bytes | np.ndarray[Any, Any]
+
+
+class Pipeline:
+    """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
+
+    Audio is a path, the bytes of a file, or an array (samples,) with `sampling_rate=`. Sound longer than `chunk_length_s` (30; 0: never) is heard in
+    chunks that overlap by `stride_length_s` at either end, as in transformers' pipeline. `segments=True` and `words=True` tell times.
+    """
+
+    hears: ClassVar[bool] = True
+
+    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+        self.manifest = manifest
+        tokenizer = load_tokenizer(folder, manifest.tokenizer)
+        if not hasattr(tokenizer, "told"):
+            raise BundleError(f"a recognizer of frames has a tokenizer of frames, not one of kind {manifest.tokenizer.get('kind')!r}: export it again.")
+        self._tokenizer = cast(FrameTokenizer, tokenizer)
+        config = parse(read_small(folder / FEATURES, LARGEST_MANIFEST), FEATURES)
+        if not isinstance(config, dict):
+            raise BundleError(f"{FEATURES} does not say how the model wants its audio: export the model again.")
+        self._extractor = load_extractor(config)
+        try:
+            self._step, self._shortest = (manifest.limits[name] for name in ("samples_per_frame", "min_samples"))
+        except KeyError as error:
+            raise BundleError(f"the manifest does not say what a recognizer needs ({error}): export the model again.") from error
+        self._model: FrameModel | None = FrameModel(folder, manifest, device, threads)
+
+    def __call__(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> Any:
+        """The text of one recording, or of each of several in their order."""
+        texts = [best.text for best, *_ in self.generate(inputs, **options)]
+        return texts[0] if _is_one(inputs) else texts
+
+    def generate(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript]]:
+        """The transcript of each recording, in a list of one. Raises the InputError of the first that cannot be heard."""
+        recordings = _several(inputs)
+        found: dict[int, Transcript] = {}
+        for place, answer in self._answers(recordings, options):
+            if isinstance(answer, InputError):
+                raise type(answer)(f"input {place + 1} of {len(recordings)}: {answer}") if len(recordings) > 1 else answer
+            found[place] = answer
+        return [[found[place]] for place in range(len(recordings))]
+
+    def generate_each(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript] | ZenEdgeError]:
+        """Like `generate`, but a recording that cannot be heard gives its error in place of a transcript, and the others are heard."""
+        found = dict(self._answers(_several(inputs), options))
+        return [answer if isinstance(answer, InputError) else [answer] for _, answer in sorted(found.items())]
+
+    def close(self) -> None:
+        self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Iterator[tuple[int, Transcript | InputError]]:
+        """(place, answer) of every recording, in any order."""
+        if self._model is None:
+            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        settings = read_settings(options, self._extractor.sampling_rate, self._step)
+        for start in range(0, len(inputs), TOGETHER):
+            whole: dict[int, Sound] = {}  # those of one chunk
+            for place in range(start, min(start + TOGETHER, len(inputs))):
+                try:
+                    chunks = self._chunks(inputs[place], settings)
+                    first = next(chunks)
+                    if first.last:
+                        whole[place] = self._extractor.features(self._long_enough(first.audio))
+                    else:
+                        yield place, self._heard_in_parts(self._model, first, chunks, settings)
+                except InputError as error:
+                    yield place, error
+            for places in self._batches(self._model, whole):
+                for place, logits in zip(places, self._model.logits([whole[place] for place in places]), strict=True):
+                    yield place, self._told([FramePath.of(logits)], settings)
+
+    def _chunks(self, source: Audio, settings: Settings) -> Iterator[Chunk]:
+        """At least one. Raises AudioError."""
+        rate = self._extractor.sampling_rate
+        blocks = read_blocks(source, settings.sampling_rate, rate, BLOCK * rate)
+        if settings.cutting is not None:
+            return settings.cutting.chunks(blocks)
+        return iter([Chunk(np.concatenate(list(blocks)), 0, 0, last=True)])
+
+    def _long_enough(self, audio: Sound) -> Sound:
+        if len(audio) < self._shortest:
+            given, shortest = (1000 * samples / self._extractor.sampling_rate for samples in (len(audio), self._shortest))
+            raise AudioError(f"the audio is too short: {given:.1f} ms, and the model takes {shortest:.1f} ms and more.")
+        return audio
+
+    def _heard_in_parts(self, model: FrameModel, first: Chunk, others: Iterator[Chunk], settings: Settings) -> Transcript:
+        # What is left for the last chunk may be too short to be heard.
+        return self._told([self._path(model, chunk) for chunk in chain([first], others) if len(chunk.audio) >= self._shortest], settings)
+
+    def _path(self, model: FrameModel, chunk: Chunk) -> FramePath:
+        (logits,) = model.logits([self._extractor.features(chunk.audio)])
+        return FramePath.of(logits[chunk.kept(len(logits), self._step)])
+
+    def _told(self, paths: Sequence[FramePath], settings: Settings) -> Transcript:
+        return transcript(
+            joined(paths),
+            self._tokenizer,
+            self._step / self._extractor.sampling_rate,
+            segments=settings.segments,
+            words=settings.words,
+            log_probs=settings.token_log_probs,
+        )
+
+    def _batches(self, model: FrameModel, rows: Mapping[int, Sound]) -> Iterator[list[int]]:
+        """Places of recordings that are heard side by side: of like length, or of one where padding would be heard."""
+        longest = BATCH * self._extractor.sampling_rate // self._step  # frames, as many as features or more
+        batch: list[int] = []
+        for place in sorted(rows, key=lambda place: len(rows[place])):
+            length = len(rows[place]) // self._step if rows[place].ndim == 1 else len(rows[place])
+            mixed = batch and not model.masked and len(rows[batch[0]]) != len(rows[place])
+            if batch and (mixed or (len(batch) + 1) * length > longest):
+                yield batch
+                batch = []
+            batch.append(place)
+        if batch:
+            yield batch
+
+
+def _is_one(inputs: object) -> bool:
+    return isinstance(inputs, str | Path | bytes | np.ndarray)
+
+
+def _several(inputs: Any) -> Sequence[Audio]:
+    if _is_one(inputs):
+        return [inputs]
+    if isinstance(inputs, list | tuple):
+        return inputs
+    raise InputError(f"expected audio (a path, bytes, or an array with its sampling_rate), or a list of such, got a value of type {type(inputs).__name__}.")
