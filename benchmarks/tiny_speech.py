@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 LETTERS = "ETAONIHSRDLUMWCFGYPBVKXJQZ'"
-FEATURES = 20  # bands of those that read log-mel frames
+FEATURES = 16  # bands of those that read log-mel frames
 DIFFERENT = 8  # letters that two seconds of noise must give
 
 # What configurations call their sizes; each takes those that it knows.

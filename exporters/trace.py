@@ -103,10 +103,14 @@ def export_graph(
     inputs: list[str],
     outputs: list[str],
     name: str,
+    trust: bool = False,
 ) -> ir.Model:
+    """trust: where PyTorch cannot tell whether what it assumes of sizes holds for all of them, go on; what comes out is then to be tried at others."""
     known = architecture(model.config.model_type)
     with fused(model), known.tracing(model), torch.no_grad(), _quiet(), _refusals(model, name):
-        program = torch.export.export(module.eval(), example, dynamic_shapes=tuple(shapes), strict=False)
+        program = torch.export.export(
+            module.eval(), example, dynamic_shapes=tuple(shapes), strict=False, prefer_deferred_runtime_asserts_over_guards=trust
+        )
         traced = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, verbose=False, external_data=False
         )

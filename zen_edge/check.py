@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zen_edge import check_speech
+from zen_edge import check_ctc, check_speech
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
 from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError, ZenEdgeError
@@ -61,7 +61,10 @@ def parity(
         require_scores(manifest.task)
     tell("load the checkpoint")
     checkpoint = load_checkpoint(model, revision)
-    if check_speech.hears(manifest):
+    if check_ctc.is_ctc(manifest):
+        report, counts = check_ctc.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, bisect=bisect, tell=tell)
+        report = replace(report, about=_about(manifest, checkpoint, **counts))
+    elif check_speech.hears(manifest):
         report, counts = check_speech.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))
     else:
@@ -83,6 +86,9 @@ def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
     from zen_edge.runtimes.tokenization import load_tokenizer
 
     manifest = read_manifest(bundle)
+    if check_ctc.is_ctc(manifest):
+        report, counts = check_ctc.compare(bundle, manifest, checkpoint, None, prove=True, tell=lambda step: None)
+        return replace(report, about=_about(manifest, checkpoint, **counts))
     if check_speech.hears(manifest):
         report, counts = check_speech.compare(bundle, manifest, checkpoint, None, short=True, tell=lambda step: None)
         return replace(report, about=_about(manifest, checkpoint, **counts))

@@ -70,17 +70,17 @@ def first_difference(fresh: Path, folder: Path, manifest: Manifest, reference: R
     first = max(1, forced.shape[1] // 2)
     fixed: dict[str, Array] = {**cross, "attention_mask": mask, "top_k": np.array([1]), "want_log_sum_exp": np.array(False)}
 
-    found, _ = _first_of("encoder", {"input_ids": ids, "attention_mask": mask}, fresh, folder, manifest)
+    found, _ = first_of("encoder", {"input_ids": ids, "attention_mask": mask}, fresh, folder, manifest)
     if found is None:
         begin = {"input_ids": np.ascontiguousarray(forced[:, :first]), **fixed, **_no_past(cross)}
-        found, begun = _first_of("decoder", begin, fresh, folder, manifest)
+        found, begun = first_of("decoder", begin, fresh, folder, manifest)
     if found is None and forced.shape[1] > first:
         past = {name: begun[name.replace("past_", "present_")] for name in _no_past(cross)}
-        found, _ = _first_of("decoder", {"input_ids": np.ascontiguousarray(forced[:, first:]), **fixed, **past}, fresh, folder, manifest)
+        found, _ = first_of("decoder", {"input_ids": np.ascontiguousarray(forced[:, first:]), **fixed, **past}, fresh, folder, manifest)
     return found
 
 
-def _first_of(
+def first_of(
     graph: str, feeds: Mapping[str, Array], fresh: Path, folder: Path, manifest: Manifest
 ) -> tuple[OutputDifference | None, dict[str, Array]]:
     """The first difference within one graph, and every tensor of the fresh one."""

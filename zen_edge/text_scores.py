@@ -21,8 +21,11 @@ def require_scores(task: str) -> None:
 
 
 def scores(task: str, texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """chrF and BLEU over all texts together; for summarization also ROUGE-1, ROUGE-2 and ROUGE-L. One reference for each text."""
+    """chrF and BLEU over all texts together; for summarization also ROUGE-1, ROUGE-2 and ROUGE-L; for
+    speech recognition chrF and the word error rate, of which less is better. One reference for each text."""
     require_scores(task)
+    if task == "speech-recognition":
+        return {"chrF": chrf(texts, references), "WER": word_error_rate(texts, references)}
     from sacrebleu import corpus_bleu
 
     found = {"chrF": chrf(texts, references), "BLEU": float(corpus_bleu(list(texts), [list(references)]).score)}
@@ -45,3 +48,19 @@ def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     scorer = RougeScorer(list(ROUGE.values()), use_stemmer=True)
     rows = [scorer.score(reference, text) for text, reference in zip(texts, references, strict=True)]
     return {name: 100 * sum(row[key].fmeasure for row in rows) / len(rows) for name, key in ROUGE.items()}
+
+
+def word_error_rate(texts: Sequence[str], references: Sequence[str]) -> float:
+    """Words to put in, leave out or change to get from `texts` to `references`, of a hundred of theirs. Case and punctuation count."""
+    errors = sum(_edits(text.split(), reference.split()) for text, reference in zip(texts, references, strict=True))
+    return 100 * errors / max(1, sum(len(reference.split()) for reference in references))
+
+
+def _edits(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    """Levenshtein's distance."""
+    row = list(range(len(theirs) + 1))
+    for i, word in enumerate(ours, 1):
+        above, row[0] = row[0], i
+        for j, other in enumerate(theirs, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (word != other))
+    return row[-1]

@@ -67,6 +67,8 @@ def architecture(model_type: str) -> Architecture:
 def nearest_supported(model_type: str) -> str:
     """The type to recommend in the place of one that is not exported: the one its file names, or that with the most similar name."""
     named = architecture(model_type).nearest
+    if model_type in MODEL_FOR_CTC_MAPPING_NAMES:
+        return named or "wav2vec2"
     encoder_decoders = [name for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)]
     exported = [name for name in encoder_decoders if architecture(name).nearest is None and name != model_type]
     return named or next(iter(difflib.get_close_matches(model_type, exported, 1, 0.65)), "bart")

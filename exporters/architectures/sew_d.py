@@ -14,7 +14,11 @@ from zen_edge.exporters.relative import shifted
 
 
 def refuse(config: Any) -> str | None:
-    return None if config.relative_attention and not getattr(config, "conv_kernel_size", 0) else "without relative attention, or with a convolution among its layers, is not exported"
+    return (
+        None
+        if config.relative_attention and not getattr(config, "conv_kernel_size", 0)
+        else "without relative attention, or with a convolution among its layers, is not exported"
+    )
 
 
 def _attention(

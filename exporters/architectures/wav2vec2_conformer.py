@@ -52,7 +52,8 @@ def tracing(model: Any) -> Iterator[None]:
 def tracing_of(model: Any, module: Any, prefix: str) -> Iterator[None]:
     """For `module`'s conformer, whose classes begin with `prefix`."""
     relative, rotary, attention = (
-        [one for one in model.modules() if type(one).__name__ == prefix + kind] for kind in ("RelPositionalEmbedding", "RotaryPositionalEmbedding", "SelfAttention")
+        [one for one in model.modules() if type(one).__name__ == prefix + kind]
+        for kind in ("RelPositionalEmbedding", "RotaryPositionalEmbedding", "SelfAttention")
     )
     bias = patch.object(module, "_apply_relative_position_encoding", position_bias)
     with replaced(relative, _relative), replaced(rotary, _rotary), replaced(attention, _rotated, "_apply_rotary_embedding"), bias:

@@ -12,14 +12,18 @@ from zen_edge.exporters.relative import shifted
 
 
 def _attention(
-    attention: WavLMAttention, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, position_bias: torch.Tensor | None = None, **_: Any
+    attention: WavLMAttention,
+    hidden_states: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    position_bias: torch.Tensor | None = None,
+    **_: Any,
 ) -> tuple[torch.Tensor, None, torch.Tensor]:
     """hidden_states (B,T,D), attention_mask (B,T), position_bias (1,N,T,T), made by the first layer -> (B,T,D), nothing, the bias."""
     B, T, _ = hidden_states.shape
     if position_bias is None:
         places = torch.arange(2 * T - 1) - (T - 1)  # of a key after a query
         values = attention.rel_attn_embed(attention._relative_positions_bucket(places))  # (2T-1, N)
-        position_bias = shifted(values.transpose(0, 1)[None, :, None].expand(1, -1, T, -1))
+        position_bias = shifted(values.transpose(0, 1)[None, :, None] + torch.zeros(1, 1, T, 1))
     heads = hidden_states.reshape(B, T, attention.num_heads, attention.head_dim).transpose(1, 2)
     open_, close = torch.sigmoid(attention.gru_rel_pos_linear(heads).reshape(B, attention.num_heads, T, 2, 4).sum(-1)).chunk(2, dim=-1)
     gate = open_ * (close * attention.gru_rel_pos_const - 1.0) + 2.0  # (B,N,T,1)

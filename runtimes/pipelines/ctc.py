@@ -45,12 +45,11 @@ class Pipeline:
         self.manifest = manifest
         tokenizer = load_tokenizer(folder, manifest.tokenizer)
         if not hasattr(tokenizer, "told"):
-            raise BundleError(f"a recognizer of frames has a tokenizer of frames, not one of kind {manifest.tokenizer.get('kind')!r}: export it again.")
+            raise BundleError(
+                f"a recognizer of frames has a tokenizer of frames, not one of kind {manifest.tokenizer.get('kind')!r}: export it again."
+            )
         self._tokenizer = cast(FrameTokenizer, tokenizer)
-        config = parse(read_small(folder / FEATURES, LARGEST_MANIFEST), FEATURES)
-        if not isinstance(config, dict):
-            raise BundleError(f"{FEATURES} does not say how the model wants its audio: export the model again.")
-        self._extractor = load_extractor(config)
+        self._extractor = load_extractor(read_config(folder))
         try:
             self._step, self._shortest = (manifest.limits[name] for name in ("samples_per_frame", "min_samples"))
         except KeyError as error:
@@ -133,7 +132,8 @@ class Pipeline:
         return transcript(
             joined(paths),
             self._tokenizer,
-            self._step / self._extractor.sampling_rate,
+            self._step,
+            self._extractor.sampling_rate,
             segments=settings.segments,
             words=settings.words,
             log_probs=settings.token_log_probs,
@@ -154,6 +154,14 @@ class Pipeline:
             yield batch
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """What a bundle says of how the model wants its audio."""
+    config = parse(read_small(folder / FEATURES, LARGEST_MANIFEST), FEATURES)
+    if not isinstance(config, dict):
+        raise BundleError(f"{FEATURES} does not say how the model wants its audio: export the model again.")
+    return config
+
+
 def _is_one(inputs: object) -> bool:
     return isinstance(inputs, str | Path | bytes | np.ndarray)
 
@@ -163,4 +171,6 @@ def _several(inputs: Any) -> Sequence[Audio]:
         return [inputs]
     if isinstance(inputs, list | tuple):
         return inputs
-    raise InputError(f"expected audio (a path, bytes, or an array with its sampling_rate), or a list of such, got a value of type {type(inputs).__name__}.")
+    raise InputError(
+        f"expected audio (a path, bytes, or an array with its sampling_rate), or a list of such, got a value of type {type(inputs).__name__}."
+    )
