@@ -9,15 +9,22 @@ from typing import Any
 
 from zen_edge.benchmarks import contestants as field
 from zen_edge.benchmarks.contestants import Contestant, Failure
+from zen_edge.benchmarks.engines import SPEECH
 from zen_edge.benchmarks.inputs import batches, fitting, made_up
 from zen_edge.benchmarks.machine import machine, versions
 from zen_edge.benchmarks.measure import SETTLE_S, Setting, measure
 from zen_edge.benchmarks.rows import case_rows, failure_row
+from zen_edge.benchmarks.speech import seconds
 from zen_edge.errors import InputError, OptionError
 from zen_edge.inputs import Line
 from zen_edge.manifest import read_manifest
 
-SCORED = {"summarization": "ROUGE-1/2/L are mean F-measures against the given targets, words stemmed, of the rouge-score library."}
+SCORED = {
+    "summarization": "ROUGE-1/2/L are mean F-measures against the given targets, words stemmed, of the rouge-score library.",
+    SPEECH: "WER is the word error rate in percent against the given words, case and punctuation left out, of the jiwer library: less is better. "
+    "encoder_ms is the encoder's part of a call; decoder_ms_per_token is the rest of it, reading the file and features included, over its tokens; "
+    "real_time_factor is seconds for a second of sound. Every engine is told the language, and falls back to no other temperature.",
+}
 NEW_TOKENS = 128  # most of them, where nothing else is asked for and the model has room
 
 
@@ -38,7 +45,7 @@ def bench(
     source_tokens: int | None = None,
     tell: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
-    """The report, as JSON. source_tokens: translate made-up lines of this length in place of `lines`.
+    """The report, as JSON. lines: for speech their sources are paths of sound files. source_tokens: translate made-up lines of this length in place of `lines`.
 
     An engine that cannot take part, dies or fails is told under "failures", and the others go on.
     """
@@ -47,16 +54,27 @@ def bench(
     task, room = _common_task(bundles), read_manifest(bundles[0]).limits.get("max_target_length")
     if room is not None and setting.max_new_tokens > room:
         raise OptionError(f"the model has room for {room} tokens of output, fewer than {setting.max_new_tokens}.")
-    chosen = fitting(lines, bundles[0]) if source_tokens is None else made_up(lines, bundles[0], source_tokens, setting.seed)
+    if task == SPEECH and source_tokens is not None:
+        raise OptionError("source_tokens is for texts; the length of speech is that of its clips.")
+    chosen = (
+        tuple(lines)
+        if task == SPEECH
+        else fitting(lines, bundles[0])
+        if source_tokens is None
+        else made_up(lines, bundles[0], source_tokens, setting.seed)
+    )
     if not chosen:
         raise InputError("the model has room for none of the lines.")
     about, told = machine(), versions()
-    others, failures = _parted(field.of_engines(asked, field.find_model(model, bundles), tell)) if asked else ([], [])
+    others, failures = _parted(field.of_engines(asked, field.find_model(model, bundles), tell, task)) if asked else ([], [])
     everyone = [*ours, *others]
     rows: list[dict[str, Any]] = []
     for shape in shapes:
-        case, failed = measure(everyone, batches([line.source for line in chosen], shape.batch_size), shape.num_beams, setting, tell)
-        rows += case_rows(case, shape.batch_size, shape.num_beams, chosen, ours[0].name, _reference(everyone), task)
+        asked_about = batches([line.source for line in chosen], shape.batch_size)
+        case, failed = measure(everyone, asked_about, shape.num_beams, setting, tell, task)
+        audio_s = [sum(map(seconds, batch.texts)) for batch in asked_about] if task == SPEECH else []
+        each_round = [audio_s[number % len(audio_s)] for number in range(setting.rounds_for(len(audio_s)))] if audio_s else []
+        rows += case_rows(case, shape.batch_size, shape.num_beams, chosen, ours[0].name, _reference(everyone), task, each_round)
         failures += failed
         told |= {f"{name}{_apart(measured.contestant)}": version for measured in case for name, version in measured.versions.items()}
     return {

@@ -94,31 +94,32 @@ def find_model(model: str | None, bundles: Sequence[Path]) -> Path:
         raise CheckpointError(f"{name!r} cannot be read from the hub: {' '.join(str(error).split())[:300]}") from error
 
 
-def of_engines(asked: Sequence[tuple[Engine, str]], model: Path, tell: Tell) -> Iterator[Contestant | Failure]:
+def of_engines(asked: Sequence[tuple[Engine, str]], model: Path, tell: Tell, task: str = "translation") -> Iterator[Contestant | Failure]:
     """Each engine with the checkpoint converted for it, or why it cannot take part; the others go on."""
     for one, precision in asked:
         try:
-            yield _prepared(one, precision, model, tell)
+            one.require_task(task)
+            yield _prepared(one, precision, model, tell, task)
         except ZenEdgeError as error:
             yield Failure(one.name, precision, str(error))
 
 
-def _prepared(one: Engine, precision: str, model: Path, tell: Tell) -> Contestant:
+def _prepared(one: Engine, precision: str, model: Path, tell: Tell, task: str) -> Contestant:
     one.require_installed()
     python = environment(one.name, one.environment, tell) if one.environment else Path(sys.executable)
     folder = model
     if one.converts:
         key = fingerprint(model, one.file.read_text(encoding="utf-8"), *_versions(one))
         folder = made_once(
-            cache_folder() / "converted" / f"{one.name}-{precision}-{key}", lambda out: _convert(one, precision, model, out, python, tell)
+            cache_folder() / "converted" / f"{one.name}-{precision}-{key}", lambda out: _convert(one, precision, model, out, python, tell, task)
         )
     return Contestant(f"{one.name} {precision}", one, precision, folder, python)
 
 
-def _convert(one: Engine, precision: str, model: Path, out: Path, python: Path, tell: Tell) -> None:
+def _convert(one: Engine, precision: str, model: Path, out: Path, python: Path, tell: Tell, task: str) -> None:
     tell(f"{one.name}: convert the checkpoint to {precision} (once)")
     with Worker(python, one.file, threads=1) as worker:
-        worker.ask("convert", CONVERT_LIMIT_S, model=str(model), out=str(out), precision=precision)
+        worker.ask("convert", CONVERT_LIMIT_S, model=str(model), out=str(out), precision=precision, task=task)
 
 
 def _versions(one: Engine) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    encoder_seconds: list[float] = field(default_factory=list)  # of each round, where the engine tells
     texts: dict[int, str] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
 
@@ -57,7 +58,12 @@ def turns(names: Sequence[str], seed: int) -> Iterator[list[str]]:
 
 
 def measure(
-    contestants: Sequence[Contestant], batches: Sequence[Batch], num_beams: int, setting: Setting, tell: Callable[[str], None]
+    contestants: Sequence[Contestant],
+    batches: Sequence[Batch],
+    num_beams: int,
+    setting: Setting,
+    tell: Callable[[str], None],
+    task: str = "translation",
 ) -> tuple[list[Measured], list[Failure]]:
     """One case, each contestant in a fresh process. Who fails leaves, and the others go on."""
     size = len(batches[0].texts)
@@ -70,8 +76,8 @@ def measure(
         if contestant.name in running:
             running.pop(contestant.name)[0].close()
 
-    def call(name: str, number: int) -> tuple[float, float]:
-        """One turn. Returns its seconds, and those of the CPU."""
+    def call(name: str, number: int) -> tuple[float, float, float | None]:
+        """One turn. Returns its seconds, those of the CPU, and those of the encoder where the engine tells."""
         worker, measured = running[name]
         place = number % len(batches)
         batch, key = batches[place], (name, place)
@@ -89,7 +95,7 @@ def measure(
             for line, text in zip(batch.lines, answer["texts"], strict=True):
                 measured.texts.setdefault(line, text)
         measured.peak_memory_mb = max(measured.peak_memory_mb, answer["peak_memory_mb"])
-        return answer["seconds"], answer["cpu_seconds"]
+        return answer["seconds"], answer["cpu_seconds"], answer.get("encoder_seconds")
 
     with ExitStack() as stack:
         for contestant in contestants:
@@ -98,10 +104,10 @@ def measure(
             worker = stack.enter_context(Worker(contestant.python, contestant.engine.file, setting.threads))
             try:
                 loaded = worker.ask(
-                    "load", setting.load_limit_s, folder=str(contestant.folder), precision=contestant.precision, threads=setting.threads
+                    "load", setting.load_limit_s, folder=str(contestant.folder), precision=contestant.precision, threads=setting.threads, task=task
                 )
                 running[contestant.name] = worker, Measured(contestant, loaded["seconds"], loaded["versions"])
-                running[contestant.name][1].first_call_s, _ = call(contestant.name, 0)
+                running[contestant.name][1].first_call_s, *_ = call(contestant.name, 0)
                 for number in range(setting.warm_up):
                     call(contestant.name, -1 - number)
             except WorkerError as error:
@@ -115,13 +121,14 @@ def measure(
             for name in [name for name in order if name in running]:
                 time.sleep(SETTLE_S)
                 try:
-                    seconds, cpu_seconds = call(name, number)
+                    seconds, cpu_seconds, encoder_seconds = call(name, number)
                 except WorkerError as error:
                     fail(by_name[name], error)
                 else:
                     measured = running[name][1]
                     measured.seconds.append(seconds)
                     measured.cpu_seconds.append(cpu_seconds)
+                    measured.encoder_seconds += [] if encoder_seconds is None else [encoder_seconds]
                     measured.tokens.append(counted[name, number % len(batches)])
         return [measured for _, measured in running.values()], failures
 

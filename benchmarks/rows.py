@@ -9,15 +9,27 @@ from typing import Any
 import numpy as np
 
 from zen_edge.benchmarks.contestants import Failure
+from zen_edge.benchmarks.engines import SPEECH
 from zen_edge.benchmarks.measure import Measured
+from zen_edge.benchmarks.speech import word_error_rate
 from zen_edge.inputs import Line
 from zen_edge.text_scores import chrf, rouge
 
+SCORES = {"summarization": rouge, SPEECH: lambda texts, targets: {"WER": word_error_rate(texts, targets)}}  # chrF otherwise
+
 
 def case_rows(
-    case: Sequence[Measured], batch_size: int, num_beams: int, lines: Sequence[Line], baseline: str, reference: str, task: str = "translation"
+    case: Sequence[Measured],
+    batch_size: int,
+    num_beams: int,
+    lines: Sequence[Line],
+    baseline: str,
+    reference: str,
+    task: str = "translation",
+    audio_s: Sequence[float] = (),
 ) -> list[dict[str, Any]]:
-    """One row for each contestant of a case. baseline: whose speed the others are told against. reference: whose texts."""
+    """One row for each contestant of a case. baseline: whose speed the others are told against. reference: whose texts. audio_s: of speech, how long the
+    sound of each round is."""
     named = {measured.contestant.name: measured for measured in case}
     against = named.get(baseline)
     rows = []
@@ -40,8 +52,25 @@ def case_rows(
             "rounds": len(measured.seconds),
             "rounds_ms": [_digits(1e3 * seconds) for seconds in measured.seconds],
         }
+        if task == SPEECH:
+            row |= _of_speech(measured, audio_s)
         rows.append(row | ({"time_ratio": time_ratio(measured.seconds, against.seconds)} if against else {}))
     return rows
+
+
+def _of_speech(measured: Measured, audio_s: Sequence[float]) -> dict[str, float]:
+    """real_time_factor: seconds for a second of sound. encoder_ms: of a call. decoder_ms_per_token: the rest of the call, features included, over its tokens."""
+    factors = [spent / audio for spent, audio in zip(measured.seconds, audio_s, strict=False)]
+    found = {"real_time_factor": _digits(float(np.median(factors)))}
+    if measured.encoder_seconds:
+        rest = [
+            (whole - part) / max(count, 1) for whole, part, count in zip(measured.seconds, measured.encoder_seconds, measured.tokens, strict=True)
+        ]
+        found |= {
+            "encoder_ms": _digits(1e3 * float(np.median(measured.encoder_seconds))),
+            "decoder_ms_per_token": _digits(1e3 * float(np.median(rest))),
+        }
+    return found
 
 
 def failure_row(failure: Failure) -> dict[str, Any]:
@@ -68,7 +97,7 @@ def quality(measured: Measured, reference: Measured | None, lines: Sequence[Line
     found: dict[str, Any] = {"lines": len(seen)}
     targets = [target for line in seen if (target := lines[line].target) is not None]
     if len(targets) == len(seen):
-        scored = rouge(texts, targets) if task == "summarization" else {"chrF": chrf(texts, targets)}
+        scored = SCORES.get(task, lambda *given: {"chrF": chrf(*given)})(texts, targets)
         found |= {name.lower().replace("-", "_"): round(score, 2) for name, score in scored.items()}
     if reference is not None and reference.texts.keys() >= measured.texts.keys():
         others = [reference.texts[line] for line in seen]

@@ -30,16 +30,21 @@ def print_report(report: dict[str, Any], console: Console) -> None:
 
 
 SPEED_COLUMNS = ("engine", "median ms", "p95", "p99", "tokens/s", "load s", "first call s", "peak MB", "disk MB")
-SCORES = {"chrF": ("chrf",), "ROUGE-1/2/L": ("rouge_1", "rouge_2", "rouge_l")}
+SPEECH_COLUMNS = {"encoder ms": "encoder_ms", "ms/token": "decoder_ms_per_token", "x real time": "real_time_factor"}
+SCORES = {"chrF": ("chrf",), "WER %": ("wer",), "ROUGE-1/2/L": ("rouge_1", "rouge_2", "rouge_l")}
 
 
 def columns(report: dict[str, Any]) -> tuple[str, ...]:
-    return (*SPEED_COLUMNS, score_name(report), "agreement", "time ratio")
+    return (*SPEED_COLUMNS, *(SPEECH_COLUMNS if _is_speech(report) else ()), score_name(report), "agreement", "time ratio")
 
 
 def score_name(report: dict[str, Any]) -> str:
     """What texts are held against their targets by: a key of SCORES."""
-    return "ROUGE-1/2/L" if report["setting"].get("task") == "summarization" else "chrF"
+    return "WER %" if _is_speech(report) else "ROUGE-1/2/L" if report["setting"].get("task") == "summarization" else "chrF"
+
+
+def _is_speech(report: dict[str, Any]) -> bool:
+    return bool(report["setting"].get("task") == "speech-recognition")
 
 
 def cases(report: dict[str, Any]) -> list[tuple[tuple[int, int], list[dict[str, Any]]]]:
@@ -50,7 +55,8 @@ def cases(report: dict[str, Any]) -> list[tuple[tuple[int, int], list[dict[str, 
 def cells(row: dict[str, Any]) -> list[str]:
     """All columns but the last."""
     numbers = (*row["latency_ms"].values(), *(row[key] for key in ("tokens_per_second", "load_s", "first_call_s", "peak_memory_mb", "disk_mb")))
-    return [row["name"], *(number(value) for value in numbers), *scores(row)]
+    of_speech = [number(row[key]) if key in row else "-" for key in SPEECH_COLUMNS.values()] if "real_time_factor" in row else []
+    return [row["name"], *(number(value) for value in numbers), *of_speech, *scores(row)]
 
 
 def scores(row: dict[str, Any]) -> list[str]:

@@ -34,11 +34,12 @@ def main(engine: str) -> None:
         do = request.pop("do")
         try:
             if do == "convert":
-                module.convert(Path(request["model"]), Path(request["out"]), request["precision"])
+                module.convert(Path(request["model"]), Path(request["out"]), request["precision"], request["task"])
                 answer: dict[str, Any] = {}
             elif do == "load":
                 start = time.perf_counter()
-                translate = module.load(Path(request["folder"]), request["precision"], request["threads"])
+                load = module.load_speech if request.get("task") == "speech-recognition" else module.load
+                translate = load(Path(request["folder"]), request["precision"], request["threads"])
                 answer = {"seconds": time.perf_counter() - start, "versions": {name: _version(name) for name in module.PACKAGES}}
             else:
                 assert translate is not None
@@ -54,6 +55,8 @@ def _timed(translate: Callable[..., Any], count: bool, **request: Any) -> dict[s
     texts, tokens = translate(**request)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     answer = {"seconds": seconds, "cpu_seconds": cpu_seconds, "texts": texts, "peak_memory_mb": peak_memory_mb()}
+    if hasattr(translate, "encoder_seconds"):  # asked before tokens are counted, which may take another run
+        answer["encoder_seconds"] = translate.encoder_seconds()
     return answer | ({"tokens": tokens()} if count else {})
 
 

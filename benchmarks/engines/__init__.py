@@ -6,9 +6,12 @@ A file imports nothing but the standard library at its top, because the worker r
     PACKAGES     distributions it needs, whose versions are told
     INSTALL      what to do when one of them is missing
     ENVIRONMENT  (optional) pip requirements: it runs in an environment of its own, made on first use
-    convert(model, out, precision)        (optional) writes the folder it loads; not timed
+    convert(model, out, precision, task)  (optional) writes the folder it loads; not timed
     load(folder, precision, threads)      returns translate(texts, num_beams, max_new_tokens, exactly), which
                                           returns the texts and a function that counts the tokens of each
+    load_speech(folder, precision, threads)   the same for speech: the texts it is given are paths of sound files
+
+One of the two loads is enough. A function that `load_speech` returns may have an attribute `encoder_seconds`, a function: of the last call.
 
 `exactly` asks for max_new_tokens tokens, no fewer. Tokens are counted after the decoder's start, the end token included.
 """
@@ -25,6 +28,8 @@ from types import ModuleType
 
 from zen_edge.errors import MissingDependencyError, ZenEdgeError
 
+SPEECH = "speech-recognition"
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -37,6 +42,14 @@ class Engine:
     install: str
     environment: tuple[str, ...]
     converts: bool
+    speech: bool = False  # hears
+    text: bool = True  # reads
+
+    def require_task(self, task: str) -> None:
+        """ZenEdgeError for speech where it reads only, or the other way round."""
+        if not (self.speech if task == SPEECH else self.text):
+            able = [name for name in known() if name != "zen_edge" and getattr(engine(name), "speech" if task == SPEECH else "text")]
+            raise ZenEdgeError(f"not for {task}; there are: {', '.join(able)}.")
 
     def require_installed(self) -> None:
         """MissingDependencyError if it runs in this environment and a package is missing."""
@@ -74,4 +87,6 @@ def described(name: str, module: ModuleType) -> Engine:
         module.INSTALL,
         getattr(module, "ENVIRONMENT", ()),
         hasattr(module, "convert"),
+        speech=hasattr(module, "load_speech"),
+        text=hasattr(module, "load"),
     )

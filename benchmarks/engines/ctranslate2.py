@@ -25,7 +25,7 @@ SAID_BY_CLASS = {
 HONOURED = ("no_repeat_ngram_size", "repetition_penalty", "length_penalty")  # generation options that mean here what they mean in transformers
 
 
-def convert(model: Path, out: Path, precision: str) -> None:
+def convert(model: Path, out: Path, precision: str, task: str) -> None:
     from ctranslate2.converters import TransformersConverter
 
     with tempfile.TemporaryDirectory() as name:

@@ -16,7 +16,7 @@ INSTALL = "remove its environment from zen-edge's cache folder, and it is made a
 ENVIRONMENT = ("optimum-intel[openvino]==2.1.0", "openvino==2026.4.1", "nncf==3.4.0", "torch==2.13.0", "sentencepiece")
 
 
-def convert(model: Path, out: Path, precision: str) -> None:
+def convert(model: Path, out: Path, precision: str, task: str) -> None:
     import torch
     from optimum.intel import OVModelForSeq2SeqLM
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer

@@ -12,7 +12,7 @@ INSTALL = "remove its environment from zen-edge's cache folder, and it is made a
 ENVIRONMENT = ("optimum-onnx[onnxruntime]==0.1.0", "transformers<4.58", "torch==2.13.0", "sentencepiece")
 
 
-def convert(model: Path, out: Path, precision: str) -> None:
+def convert(model: Path, out: Path, precision: str, task: str) -> None:
     import torch
     from optimum.onnxruntime import ORTModelForSeq2SeqLM
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer

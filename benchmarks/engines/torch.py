@@ -1,9 +1,11 @@
-"""PyTorch: transformers' tokenizer and `generate`, attention through sdpa."""
+"""PyTorch: transformers' tokenizer or processor and `generate`, attention through sdpa."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PRECISIONS = ("fp32", "bf16")
 PACKAGES = ("torch", "transformers")
@@ -30,6 +32,72 @@ def load(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list
         return tokenizer.batch_decode(rows, skip_special_tokens=True), lambda: [_length(row[1:], ends) for row in rows.tolist()]
 
     return translate
+
+
+def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+    import torch
+    from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
+
+    torch.set_num_threads(threads)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    processor = AutoProcessor.from_pretrained(folder)
+    decodes = AutoConfig.from_pretrained(folder).is_encoder_decoder
+    model = (AutoModelForSpeechSeq2Seq if decodes else AutoModelForCTC).from_pretrained(folder, dtype=dtype).eval()
+    spent = _timed(model.get_encoder()) if decodes else _timed(model)
+
+    def hear(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
+        spent[0] = 0.0
+        sounds = [_read(path, processor.feature_extractor.sampling_rate) for path in texts]
+        rate = processor.feature_extractor.sampling_rate
+        with torch.inference_mode():
+            if decodes:
+                rows = _generated(model, processor, sounds, rate, dtype, num_beams, max_new_tokens, exactly)
+                end = model.generation_config.eos_token_id
+                return [text.strip() for text in processor.batch_decode(rows, skip_special_tokens=True)], lambda: [
+                    _length([token for token in row if token < end or token == end], {end}) for row in rows.tolist()
+                ]
+            inputs = processor(sounds, sampling_rate=rate, return_tensors="pt", padding=True)
+            ids = model(**{name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}).logits.argmax(-1)
+        texts = processor.batch_decode(ids)
+        return texts, lambda: [len(text) for text in texts]
+
+    hear.encoder_seconds = lambda: spent[0]  # type: ignore[attr-defined]
+    return hear
+
+
+def _generated(model: Any, processor: Any, sounds: list[Any], rate: int, dtype: Any, num_beams: int, max_new_tokens: int, exactly: bool) -> Any:
+    """Ids of the text of each sound, the prompt left out. What is longer than a window is heard window after window, which needs times."""
+    long = max(map(len, sounds)) > 30 * rate
+    more = {"truncation": False, "padding": "longest", "return_attention_mask": True} if long else {}
+    inputs = processor(sounds, sampling_rate=rate, return_tensors="pt", **more)
+    inputs["input_features"] = inputs["input_features"].to(dtype)
+    least = {"min_new_tokens": max_new_tokens} if exactly else {}
+    asked = {"language": "en", "task": "transcribe"} if model.generation_config.is_multilingual else {}
+    return model.generate(**inputs, **asked, **least, num_beams=num_beams, max_new_tokens=max_new_tokens, return_timestamps=long)
+
+
+def _read(path: str, rate: int) -> Any:
+    import soundfile
+
+    sound, found = soundfile.read(path, dtype="float32")
+    if found != rate:
+        raise ValueError(f"{path} has {found} Hz, the model wants {rate}")
+    return sound
+
+
+def _timed(module: Any) -> list[float]:
+    """[seconds in the module], summed up until it is set back."""
+    spent, began = [0.0], [0.0]
+
+    def before(*_: Any) -> None:
+        began[0] = time.perf_counter()
+
+    def after(*_: Any) -> None:
+        spent[0] += time.perf_counter() - began[0]
+
+    module.register_forward_pre_hook(before)
+    module.register_forward_hook(after)
+    return spent
 
 
 def _length(tokens: list[int], ends: set[int]) -> int:

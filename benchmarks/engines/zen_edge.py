@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PRECISIONS = ("as exported",)
 PACKAGES = ("zen-edge", "onnxruntime", "numpy")
@@ -21,3 +23,40 @@ def load(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list
         return pipeline(texts, **options), lambda: [len(results[0].tokens) for results in pipeline.generate(texts, **options)]
 
     return translate
+
+
+def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+    import zen_edge
+
+    pipeline: Any = zen_edge.load(folder, device="cpu", threads=threads)
+    decodes = any(graph.name == "decoder" for graph in pipeline.manifest.graphs)
+    several = decodes and pipeline.manifest.generation.get("is_multilingual")
+    spent = _timed(pipeline._model) if decodes else None
+
+    def hear(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
+        options: dict[str, Any] = {"num_beams": num_beams, "max_new_tokens": max_new_tokens} if decodes else {}
+        options |= {"language": "en"} if several else {}
+        options |= {"min_new_tokens": max_new_tokens} if exactly and decodes else {}
+        if spent is not None:
+            spent[0] = 0.0
+        found = [best for best, *_ in pipeline.generate(texts, **options)]
+        return [one.text.strip() for one in found], lambda: [len(one.tokens) for one in found]
+
+    if spent is not None:
+        hear.encoder_seconds = lambda: spent[0]  # type: ignore[attr-defined]
+    return hear
+
+
+def _timed(model: Any) -> list[float]:
+    """[seconds in the encoder], summed up until it is set back."""
+    spent, encode = [0.0], model.encode
+
+    def timed(*given: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return encode(*given, **options)
+        finally:
+            spent[0] += time.perf_counter() - start
+
+    model.encode = timed
+    return spent

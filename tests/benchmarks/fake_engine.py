@@ -41,7 +41,7 @@ def load(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list
     return translate
 
 
-def convert(model: Path, out: Path, precision: str) -> None:
+def convert(model: Path, out: Path, precision: str, task: str) -> None:
     if precision == "broken":
         raise OSError("no such checkpoint")
     out.mkdir()

@@ -18,14 +18,23 @@ WIDTH = 150  # of tables that go to a file or a pipe
 def bench(
     bundle: Annotated[list[Path], typer.Argument(help="Folders that `zen-edge export` wrote; ratios are against the first.")],
     against: Annotated[
-        str, typer.Option(metavar="ENGINE,...", help="torch, ctranslate2, optimum, openvino; ENGINE:PRECISION for another precision.")
+        str,
+        typer.Option(
+            metavar="ENGINE,...",
+            help="torch, ctranslate2, optimum, openvino; for speech torch, faster_whisper, openvino; ENGINE:PRECISION for another precision.",
+        ),
     ] = "",
     model: Annotated[
         str | None, typer.Option(help="The checkpoint for the other engines; where it is left out, the one of the first bundle.")
     ] = None,
     batch_sizes: Annotated[str, typer.Option(metavar="N,...", help="Texts in one call.")] = "1",
     num_beams: Annotated[str, typer.Option(metavar="N,...", help="Beams; 1 is greedy.")] = "1",
-    inputs: Annotated[Path | None, typer.Option(help=".txt (a line each) or .jsonl with source and target; a built-in set otherwise.")] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            help=".txt (a line each) or .jsonl with source and target; a built-in set otherwise. For speech a folder of NAME.wav and NAME.txt."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first N lines only.")] = None,
     source_tokens: Annotated[int | None, typer.Option(min=2, help="Made-up lines of exactly N tokens, of the words in the inputs.")] = None,
     new_tokens: Annotated[int | None, typer.Option(min=1, help="Make every engine generate exactly N tokens.")] = None,
@@ -39,17 +48,26 @@ def bench(
     """Measure bundles beside other engines: latency, memory, size and quality, interleaved, each in its own process."""
     from zen_edge.benchmarks.bench import Shape, busy, most_new_tokens
     from zen_edge.benchmarks.bench import bench as run
+    from zen_edge.benchmarks.engines import SPEECH
     from zen_edge.benchmarks.measure import Setting
     from zen_edge.benchmarks.report import check_folder, write_report
+    from zen_edge.benchmarks.speech import clips
     from zen_edge.benchmarks.terminal import failed_where, print_report
+    from zen_edge.errors import InputError
     from zen_edge.inputs import BUILT_IN, read_lines
+    from zen_edge.manifest import read_manifest
     from zen_edge.runtimes.cores import usable_cores
 
     if new_tokens is not None and max_new_tokens is not None:
         raise typer.BadParameter("give --new-tokens or --max-new-tokens, not both.")
     shapes = [Shape(size, beams) for size in _numbers("--batch-sizes", batch_sizes) for beams in _numbers("--num-beams", num_beams)]
     engines = [name for name in against.split(",") if name.strip()]
-    lines = BUILT_IN[:limit] if inputs is None else read_lines(inputs, limit)
+    if read_manifest(bundle[0]).task == SPEECH:
+        if inputs is None:
+            raise InputError("speech is measured on clips: give --inputs FOLDER; python -m zen_edge.benchmarks.make_speech makes one.")
+        lines = clips(inputs, limit)
+    else:
+        lines = BUILT_IN[:limit] if inputs is None else read_lines(inputs, limit)
     if report is not None:
         check_folder(report)
     setting = Setting(
