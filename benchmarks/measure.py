@@ -45,9 +45,9 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
-    encoder_seconds: list[float] = field(default_factory=list)  # of each round, where the engine tells
     texts: dict[int, str] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
+    encoder_seconds: list[float] = field(default_factory=list)  # of each round, where the engine tells
 
 
 def turns(names: Sequence[str], seed: int) -> Iterator[list[str]]:

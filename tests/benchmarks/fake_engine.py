@@ -46,3 +46,15 @@ def convert(model: Path, out: Path, precision: str, task: str) -> None:
         raise OSError("no such checkpoint")
     out.mkdir()
     (out / "model.bin").write_bytes(b"made from " + (model / "config.json").read_bytes())
+
+
+def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+    """Hears the words that stand beside each sound."""
+
+    def hear(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
+        heard = [Path(text).with_suffix(".txt").read_text().strip() for text in texts]
+        time.sleep(0.02)
+        return [text.replace("cat", "hat") for text in heard], lambda: [len(text.split()) for text in heard]
+
+    hear.encoder_seconds = lambda: 0.01  # type: ignore[attr-defined]
+    return hear

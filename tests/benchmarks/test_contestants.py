@@ -21,7 +21,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_folder_is_the_registry() -> None:
-    assert known() == ["ctranslate2", "openvino", "optimum", "torch", "zen_edge"]
+    assert known() == ["ctranslate2", "faster_whisper", "openvino", "optimum", "torch", "zen_edge"]
     for name in known():
         found = engine(name)
         assert found.precisions and found.packages and found.install
