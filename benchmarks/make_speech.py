@@ -84,10 +84,8 @@ class Synthesizer:
         return 0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write clips of synthetic speech and their words.")
-    parser.add_argument("out", type=Path)
-    out = parser.parse_args().out
+def write(out: Path) -> None:
+    """MissingDependencyError without eSpeak NG."""
     import soundfile
     import soxr
 
@@ -100,6 +98,13 @@ def main() -> None:
         sound = sound + noise.normal(0, 0.001, len(sound))  # a room is never silent
         soundfile.write(out / f"{i:02}.wav", sound.astype(np.float32), RATE, subtype="PCM_16")
         (out / f"{i:02}.txt").write_text(text + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write clips of synthetic speech and their words.")
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    write(out)
     print(f"{len(SENTENCES)} clips in {out}", file=sys.stderr)
 
 

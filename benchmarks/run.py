@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import zen_edge
+from zen_edge.benchmarks import make_speech
 from zen_edge.benchmarks.bench import Shape, bench, most_new_tokens
 from zen_edge.benchmarks.cache import cache_folder, fingerprint, made_once
 from zen_edge.benchmarks.make_checkpoint import SHAPES, write
 from zen_edge.benchmarks.measure import Setting
+from zen_edge.benchmarks.speech import clips, joined
 from zen_edge.checked import dump
 from zen_edge.errors import ZenEdgeError
 from zen_edge.files import write_whole
-from zen_edge.inputs import BUILT_IN, read_lines
+from zen_edge.inputs import BUILT_IN, Line, read_lines
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -31,8 +34,8 @@ SHIPPED = {"demo": "marian-en-fr", "summaries": "bart-summaries"}
 
 @dataclass(frozen=True)
 class Case:
-    """checkpoint: one that ships, or a shape of make_checkpoint. shapes: (batch size, beams). inputs: relative to the project's folder; None: built in.
-    task: where the checkpoint does not say it."""
+    """checkpoint: one that ships, a shape of make_checkpoint, or a folder in one of those that the variable ZEN_EDGE_CHECKPOINTS names. shapes: (batch size, beams). inputs: relative to the project's folder; None: built in.
+    task: where the checkpoint does not say it. clip_seconds, clips: so many clips of exactly this length, joined of those of make_speech."""
 
     name: str
     title: str
@@ -49,6 +52,8 @@ class Case:
     limit: int | None = None
     task: str | None = None
     warm_up: int = 2
+    clip_seconds: float | None = None
+    clips: int = 6
 
 
 def known() -> list[str]:
@@ -65,8 +70,8 @@ def read_case(name: str) -> Case:
 def run(case: Case, bundles: Sequence[Path], tell: Callable[[str], None]) -> dict[str, Any]:
     """bundles: instead of exporting the checkpoint in the case's precisions."""
     model = _checkpoint(case.checkpoint, tell)
-    lines = BUILT_IN[: case.limit] if case.inputs is None else read_lines(HERE.parent / case.inputs, case.limit)
     with tempfile.TemporaryDirectory() as folder:
+        lines = _lines(case, Path(folder), tell)
         measured = list(bundles) or [_exported(case, model, Path(folder) / name, name, tell) for name in case.precisions]
         setting = Setting(
             case.threads,
@@ -83,11 +88,25 @@ def run(case: Case, bundles: Sequence[Path], tell: Callable[[str], None]) -> dic
     return {"case": case.name, "title": case.title, **report}
 
 
+def _lines(case: Case, folder: Path, tell: Callable[[str], None]) -> tuple[Line, ...]:
+    if case.clip_seconds is None:
+        return BUILT_IN[: case.limit] if case.inputs is None else read_lines(HERE.parent / case.inputs, case.limit)
+    key = fingerprint(Path(make_speech.__file__).read_text(encoding="utf-8"))
+    tell("synthesize speech (once)")
+    spoken = made_once(cache_folder() / "speech" / key, make_speech.write)
+    return joined(clips(spoken), case.clip_seconds, case.clips, folder / "clips")
+
+
 def _checkpoint(name: str, tell: Callable[[str], None]) -> Path:
     if name in SHIPPED:
         return Path(zen_edge.__file__).parent / "data" / SHIPPED[name]
+    named = os.environ.get("ZEN_EDGE_CHECKPOINTS", "").split(os.pathsep)
+    if folder := next((path for room in named if room and ((path := Path(room) / name) / "config.json").is_file()), None):
+        return folder.resolve()
     if name not in SHAPES:
-        raise ZenEdgeError(f"there is no checkpoint {name!r}; there are: {', '.join((*SHIPPED, *SHAPES))}.")
+        raise ZenEdgeError(
+            f"there is no checkpoint {name!r}; there are: {', '.join((*SHIPPED, *SHAPES))}, and those in the folders that ZEN_EDGE_CHECKPOINTS names."
+        )
     key = fingerprint(Path(sys.modules[write.__module__].__file__ or "").read_text(encoding="utf-8"))
 
     def make(out: Path) -> None:
