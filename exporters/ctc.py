@@ -121,7 +121,7 @@ def trace_ctc(model: PreTrainedModel, hearing: Hearing) -> ir.Model:
     example = (features, torch.ones(features.shape[:2], dtype=torch.long)) if hearing.masked else (features,)
     names = [model.main_input_name, "attention_mask"][: len(example)]
     outputs = ["frame_logits", "frame_count"][: len(example)]
-    with _masks_without_scatter(model):
+    with _masks_without_scatter(model), _products_of_points(model):
         return export_graph(model, _Frames(model), example, ({0: B, 1: S},) * len(example), names, outputs, GRAPH, trust=True)
 
 
@@ -137,3 +137,15 @@ def _frame_mask(module: Any, feature_vector_length: int, attention_mask: torch.T
     """(B,S) -> (B,T)."""
     count = functools.partial(module._get_feat_extract_output_lengths, **({} if add_adapter is None else {"add_adapter": add_adapter}))
     return torch.arange(feature_vector_length) < count(attention_mask.sum(-1))[:, None]
+
+
+@contextmanager
+def _products_of_points(model: PreTrainedModel) -> Iterator[None]:
+    """Convolutions over single frames as what they are, products with a matrix: those are quantized, and are a quarter of a conformer."""
+    points = (one for one in model.modules() if type(one) is torch.nn.Conv1d and _is_point(one))
+    with replaced(points, lambda conv, x: torch.nn.functional.linear(x.transpose(1, 2), conv.weight[:, :, 0], conv.bias).transpose(1, 2)):
+        yield
+
+
+def _is_point(conv: torch.nn.Conv1d) -> bool:
+    return (conv.kernel_size, conv.stride, conv.padding, conv.groups) == ((1,), (1,), (0,), 1)

@@ -25,7 +25,7 @@ def _attention(
     heads = (attention.config.num_attention_heads, attention.head_dim)
     query, key, value = (project(hidden_states) for project in (attention.q_proj, attention.k_proj, attention.v_proj))
     seen = None if attention_mask is None else attention_mask.any(dim=2)[:, 0]  # (B,T)
-    places = attention.relative_k_proj(position_embeddings[0]).unflatten(-1, heads).permute(1, 2, 0)  # (N,H,2T-1)
+    places = attention.relative_k_proj(position_embeddings)[0].unflatten(-1, heads).permute(1, 2, 0)  # (N,H,2T-1)
     scores = torch.matmul((query.unflatten(-1, heads) + attention.bias_v).transpose(1, 2), places)
     out = attend(query + attention.bias_u.flatten(), key, value, seen, heads[0], attention.scaling, shifted(scores) * attention.scaling)
     return attention.o_proj(out), None

@@ -14,7 +14,7 @@ from zen_edge.exporters.relative import shifted
 
 def position_bias(module: Any, query: torch.Tensor, key: torch.Tensor, embeddings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """query (B,N,T,H), embeddings (1,2T-1,D), the farthest place before first -> the query for the products with keys, and what is added to those."""
-    places = module.linear_pos(embeddings[0]).unflatten(-1, (query.shape[1], query.shape[3])).permute(1, 2, 0)  # (N,H,2T-1)
+    places = module.linear_pos(embeddings)[0].unflatten(-1, (query.shape[1], query.shape[3])).permute(1, 2, 0)  # (N,H,2T-1)
     scores = torch.matmul(query + module.pos_bias_v[None, :, None, :], places)
     return query + module.pos_bias_u[None, :, None, :], shifted(scores) * module.scaling
 

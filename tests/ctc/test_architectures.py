@@ -25,3 +25,13 @@ def test_same_as_pytorch(model_type, variant, changes):
 
 def test_a_type_that_is_refused_is_refused_in_words():
     assert REFUSED["granite_speech5_ctc"] in row_of("granite_speech5_ctc").reason
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("model_type", ["parakeet_ctc", "wav2vec2-conformer", "wav2vec2-bert"])
+def test_int8_quantizes_the_products_of_conformers(export_ctc, model_type):
+    """Convolutions over single frames too; what is left are scores by place, one product of two layers each, whose factors both vary."""
+    ops = export_ctc(model_type, "int8").bundle.manifest.graph("ctc").ops
+    assert "Gemm" not in ops
+    assert ops["MatMul"] == 2
+    assert ops["DynamicQuantizeMatMul"] >= 18
