@@ -24,8 +24,10 @@ def expose_queries(decoder: ir.Model, generation_config: Any) -> int:
 
 def _expose(graph: ir.Graph, layer: int) -> bool:
     key = next((value for value in graph.inputs if value.name == f"cross_key_{layer}"), None)
-    attention = next((node for node in graph if node.op_type == "MultiHeadAttention" and node.inputs[1] is key), None)
-    if key is None or attention is None:
+    if key is None:
+        return False
+    attention = next((node for node, place in key.uses() if node.op_type == "MultiHeadAttention" and place == 1), None)  # it may be in a branch
+    if attention is None:
         return False
     query = attention.inputs[0]
     assert query is not None and key.shape is not None

@@ -116,7 +116,7 @@ def _compare_graphs(folder: Path, manifest: Manifest, reference: SpeechReference
 def _heard(pipeline: Any, sound: Sound, rate: int, options: dict[str, Any], tell: Tell) -> tuple[int, ...]:
     """No tokens where the bundle is so damaged that it cannot generate: the tensors tell more than its error."""
     try:
-        found: tuple[int, ...] = pipeline.generate(sound.audio, sampling_rate=rate, **options)[0][0].tokens
+        found: tuple[int, ...] = pipeline.generate(sound.audio, sampling_rate=rate, window="full", **options)[0][0].tokens
     except OptionError:
         raise
     except ZenEdgeError as error:

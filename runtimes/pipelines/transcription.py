@@ -15,12 +15,14 @@ from zen_edge.files import LARGEST_MANIFEST, read_small
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.audio.log_mel import LogMel
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
+from zen_edge.runtimes.speech.batched import hear_parts, parts
 from zen_edge.runtimes.speech.prompts import Vocabulary
-from zen_edge.runtimes.speech.recordings import open_recording
+from zen_edge.runtimes.speech.recordings import is_longer, open_recording
 from zen_edge.runtimes.speech.sequential import Piece, Plan, Recorded, hear_all, recording
 from zen_edge.runtimes.speech.settings import Settings, SettingsReader
+from zen_edge.runtimes.speech.short_windows import ShortWindows
 from zen_edge.runtimes.speech.transcript import Segment, Transcript, Word
-from zen_edge.runtimes.speech.windows import WindowDecoder
+from zen_edge.runtimes.speech.windows import Thresholds, WindowDecoder
 from zen_edge.runtimes.speech.words import group
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.whisper import WhisperTokenizer
@@ -37,7 +39,9 @@ class Pipeline:
 
     Audio is a path, the bytes of a file, or an array (samples,) with `sampling_rate=`. Options are transformers' own (`language`, `task`,
     `return_timestamps`, `num_beams`, `temperature`, `prompt_ids`, ...); `prompt` is `prompt_ids` in words, `segments=True` is `return_timestamps=True`,
-    and `words=True` also gives the times of words. Unknown options raise OptionError. What is longer than a window is heard window after window.
+    and `words=True` also gives the times of words. Unknown options raise OptionError. What is longer than a window is heard window after window, or with
+    `batched=True` cut at its silences and heard side by side. What is shorter is heard in a shorter window, and again in a whole one where the result looks
+    doubtful; `window="full"` hears whole windows only, as transformers does.
     """
 
     hears: ClassVar[bool] = True
@@ -99,19 +103,34 @@ class Pipeline:
         if self._model is None:
             raise ZenEdgeError("this pipeline is closed; load the bundle again.")
         settings = self._options.read(options, len(inputs))
-        failed: dict[int, InputError] = {}
-        for timed, recordings in self._opened(inputs, settings, failed):
+        plan, in_parts, failed = self._plan(settings), list[int](), dict[int, InputError]()
+        for timed, recordings in self._opened(inputs, settings, plan, in_parts, failed):
             alignment = (self._heads, self._filter) if settings.words else None
             chosen = settings.timed_options if timed else settings.options
             hear = WindowDecoder(self._model, self._vocabulary, chosen, settings.thresholds, alignment=alignment)
-            for place, recorded in hear_all(recordings, hear, self._together()):
+            once = WindowDecoder(self._model, self._vocabulary, chosen[:1], Thresholds(), alignment=alignment)
+            short = ShortWindows(hear, once, self._window, self._vocabulary) if settings.short else hear
+            for place, recorded in hear_all(recordings, short, self._together()):
                 yield place, self._transcript(recorded, timed, settings)
+            for place in in_parts:
+                yield place, self._in_parts(inputs[place], hear, plan, place, settings)
+            in_parts.clear()
             yield from failed.items()
             failed.clear()
 
-    def _opened(self, inputs: Sequence[Audio], settings: Settings, failed: dict[int, InputError]) -> Iterator[tuple[bool, Any]]:
-        """Whether times are told, and the recordings of which that holds, each opened when it is its turn."""
-        plan = Plan(
+    def _in_parts(self, source: Audio, hear: WindowDecoder, plan: Plan, place: int, settings: Settings) -> Transcript | InputError:
+        timed = bool(settings.timestamps)
+        prompts = settings.timed_prompts if timed else settings.prompts
+        try:
+            cut = parts(
+                source, settings.sampling_rate, self._extractor.sampling_rate, self._window * self._extractor.hop / self._extractor.sampling_rate
+            )
+            return self._transcript(hear_parts(cut, hear, self._extractor, prompts[place], plan, self._together()), timed, settings)
+        except InputError as error:
+            return error
+
+    def _plan(self, settings: Settings) -> Plan:
+        return Plan(
             self._vocabulary,
             settings.thresholds,
             self._window,
@@ -120,11 +139,19 @@ class Pipeline:
             settings.said_before,
             settings.said_always,
         )
+
+    def _opened(
+        self, inputs: Sequence[Audio], settings: Settings, plan: Plan, in_parts: list[int], failed: dict[int, InputError]
+    ) -> Iterator[tuple[bool, Any]]:
+        """Whether times are told, and the recordings of which that holds, each opened when it is its turn; those to be heard in parts are noted."""
         long: list[int] = []
 
         def recordings(places: Sequence[int], timed: bool) -> Iterator[tuple[int, Any]]:
             for place in places:
                 try:
+                    if settings.batched and is_longer(inputs[place], settings.sampling_rate, self._extractor, self._window):
+                        in_parts.append(place)
+                        continue
                     features, sound, is_long = open_recording(inputs[place], settings.sampling_rate, self._extractor, self._window)
                     if is_long and not timed:
                         if settings.timestamps is False:

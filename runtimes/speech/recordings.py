@@ -14,6 +14,13 @@ from zen_edge.runtimes.speech.sequential import Features, Whole
 BLOCK = 30  # seconds of audio at a time
 
 
+def is_longer(source: Source, sampling_rate: int | None, extractor: LogMel, window: int) -> bool:
+    """Whether a recording takes more than one window of so many frames. Raises AudioError."""
+    blocks = read_blocks(source, sampling_rate, extractor.sampling_rate, window * extractor.hop)
+    next(blocks)
+    return next(blocks, None) is not None
+
+
 def open_recording(source: Source, sampling_rate: int | None, extractor: LogMel, window: int) -> tuple[Features, int, bool]:
     """window: frames that the model hears at once. Returns the features, how many frames of them are sound, and whether they are longer than a window.
 

@@ -79,18 +79,22 @@ class Recorded:
     windows: tuple[Heard, ...]
 
 
-def recording(features: Features, sound: int, prompt: Prompt, plan: Plan) -> Generator[Window, Heard, Recorded]:
+Recording = Generator[Window, Heard, Recorded]
+
+
+def recording(features: Features, sound: int, prompt: Prompt, plan: Plan) -> Recording:
     """sound: how many of the frames are no padding."""
     vocabulary = plan.vocabulary
     start: tuple[int | None, ...] = prompt.tokens
     pieces: list[Piece] = []
     windows: list[Heard] = []
     context, seek = plan.context, 0
+    alone = features.frames <= plan.length
     while seek < features.frames:
         frames = min(features.frames - seek, plan.length)
         window = features.window(seek, frames)
         window = np.pad(window, ((0, 0), (0, plan.length - frames)))  # zeros, which are no silence, as in transformers
-        heard = yield Window(window, (*_before(pieces, context, plan), *start), max(0, min(sound - seek, plan.length)))
+        heard = yield Window(window, (*_before(pieces, context, plan), *start), max(0, min(sound - seek, plan.length)), alone)
         if heard.language is not None:
             start = prompt.filled(heard.language)
         context = plan.context and heard.temperature < MOST_CERTAIN
@@ -123,10 +127,10 @@ def _before(pieces: Sequence[Piece], context: bool, plan: Plan) -> tuple[int, ..
 
 
 def hear_all(
-    recordings: Iterator[tuple[int, Generator[Window, Heard, Recorded]]], hear: Callable[[Sequence[Window]], list[Heard]], together: int
+    recordings: Iterator[tuple[int, Recording]], hear: Callable[[Sequence[Window]], list[Heard]], together: int
 ) -> Iterator[tuple[int, Recorded]]:
     """(place, what was heard) of numbered recordings, `together` of them side by side, each as soon as it is done."""
-    active: dict[int, tuple[Generator[Window, Heard, Recorded], Window]] = {}
+    active: dict[int, tuple[Recording, Window]] = {}
     while True:
         while len(active) < together and (following := next(recordings, None)) is not None:
             place, one = following

@@ -17,9 +17,12 @@ from zen_edge.runtimes.speech.windows import Thresholds
 from zen_edge.runtimes.tokenization.whisper import WhisperTokenizer
 
 OWN = (
-    "compression_ratio_threshold", "condition_on_prev_tokens", "language", "logprob_threshold", "no_speech_threshold", "prompt", "prompt_condition_type",
-    "prompt_ids", "return_timestamps", "sampling_rate", "segments", "task", "temperature", "token_log_probs", "words",
+    "batched", "compression_ratio_threshold", "condition_on_prev_tokens", "language", "logprob_threshold", "no_speech_threshold", "prompt", "prompt_condition_type",
+    "prompt_ids", "return_timestamps", "sampling_rate", "segments", "task", "temperature", "token_log_probs", "window", "words",
 )  # fmt: skip
+WINDOWS = ("auto", "full")
+# Long windows go round in circles now and then, and where parts are heard side by side nothing else would notice (OpenAI's values).
+BATCHED = {"temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "compression_ratio_threshold": 1.35, "logprob_threshold": -1.0}
 CONDITIONS = ("first-segment", "all-segments")
 # Options of a search that have no meaning here, and why.
 REFUSED = {
@@ -35,7 +38,8 @@ REFUSED = {
 
 @dataclass(frozen=True)
 class Settings:
-    """prompts: of each input. options: of the search, for each temperature. timestamps: None where the length of the audio decides."""
+    """prompts: of each input. options: of the search, for each temperature. timestamps: None where the length of the audio decides. short: whether
+    short audio may be heard in a short window. batched: whether long audio is cut at its silences and heard side by side."""
 
     prompts: tuple[Prompt, ...]
     timed_prompts: tuple[Prompt, ...]
@@ -49,6 +53,8 @@ class Settings:
     said_always: bool
     token_log_probs: bool
     sampling_rate: int | None
+    short: bool
+    batched: bool
 
 
 class SettingsReader:
@@ -66,8 +72,10 @@ class SettingsReader:
         if own.get("return_timestamps") == "word":  # as transformers' pipeline has it
             own |= {"return_timestamps": True, "words": True}
         search = {name: value for name, value in given.items() if name not in OWN}
+        if own.get("batched"):
+            own, search = {**BATCHED, **own}, {"seed": 0, **search}
         defaults = self._generation
-        for name in ("return_timestamps", "segments", "words", "token_log_probs", "condition_on_prev_tokens"):
+        for name in ("return_timestamps", "segments", "words", "token_log_probs", "condition_on_prev_tokens", "batched"):
             if not isinstance(own.get(name, False), bool):
                 raise OptionError(f"{name} must be true or false, not {own[name]!r}.")
         timestamps = self._timestamps(own)
@@ -77,12 +85,17 @@ class SettingsReader:
             raise OptionError(
                 "no_speech_threshold goes together with logprob_threshold: silence is what sounds unlikely and like no speech; give both."
             )
+        window = own.get("window", WINDOWS[0])
+        if window not in WINDOWS:
+            raise OptionError(f"window={window!r} is not known; there are: {', '.join(WINDOWS)}.")
         condition = own.get("prompt_condition_type", CONDITIONS[0])
         context = own.get("condition_on_prev_tokens", defaults.get("condition_on_prev_tokens") or False)
         if condition not in CONDITIONS:
             raise OptionError(f"prompt_condition_type={condition!r} is not known; there are: {', '.join(CONDITIONS)}.")
         if condition == "all-segments" and not context:
             raise OptionError("prompt_condition_type='all-segments' needs condition_on_prev_tokens=True.")
+        if own.get("batched") and own.get("condition_on_prev_tokens"):
+            raise OptionError("batched=True hears parts side by side, and condition_on_prev_tokens=True needs the one before: leave one out.")
         prompts, timed = (
             tuple(prompt(self._vocabulary, defaults, language=language, task=own.get("task"), timestamps=told) for language in languages)
             for told in (False, True)
@@ -103,6 +116,8 @@ class SettingsReader:
             condition == "all-segments",
             own.get("token_log_probs", False),
             own.get("sampling_rate"),
+            window == "auto",
+            own.get("batched", False),
         )
 
     def _timestamps(self, own: Mapping[str, Any]) -> bool | None:

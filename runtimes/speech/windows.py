@@ -25,11 +25,12 @@ from zen_edge.runtimes.speech.segments import FRAMES
 @dataclass(frozen=True)
 class Window:
     """features (C,F). start: the decoder's first tokens; None stands for the language that this window turns out to be in. frames: how many of the
-    features are sound, for the times of words."""
+    features are sound, for the times of words. alone: whether it is all of its recording."""
 
     features: NDArray[np.float32]
     start: tuple[int | None, ...]
     frames: int
+    alone: bool = False
 
 
 @dataclass(frozen=True)

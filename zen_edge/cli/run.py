@@ -59,6 +59,11 @@ def run(
     ] = None,
     translate: Annotated[bool, typer.Option("--translate", help="Speech: write it in English.")] = False,
     prompt: Annotated[str | None, typer.Option(help="Speech: what was said before, or names as they are to be spelled.")] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="auto|full", help="Speech: auto hears short recordings in a short window; full in one of the model's own length."),
+    ] = None,
+    batched: Annotated[bool, typer.Option("--batched", help="Speech: cut long recordings at silences and hear the parts side by side.")] = False,
     timestamps: Annotated[str | None, typer.Option(metavar="segment|word", help="Speech: tell when each segment or word is said.")] = None,
     format: Annotated[str | None, typer.Option(metavar="txt|srt|vtt|json", help="Speech: how a transcript is written.")] = None,
     overflow: Annotated[
@@ -108,6 +113,8 @@ def run(
         "language": language,
         "task": "translate" if translate else None,
         "prompt": prompt,
+        "window": window,
+        "batched": batched or None,
         **_times(timestamps, format),
     }
     as_json = as_json or format == "json"
@@ -125,12 +132,12 @@ def run(
         if not hears and format is not None:
             raise OptionError(f"--format is for transcripts of speech, and this bundle is for {pipeline.manifest.task}: leave it out.")
         texts = _paths(inputs, file) if hears else _texts(inputs, file)
-        while window := list(islice(texts, RECORDINGS if hears else WINDOW)):
-            answers = iter(pipeline.generate_each([text for text in window if isinstance(text, str)], **options))
-            found = [next(answers) if isinstance(text, str) else text for text in window]
-            if not as_json and number + len(window) > 1 and any(isinstance(answer, list) and len(answer) > 1 for answer in found):
+        while group := list(islice(texts, RECORDINGS if hears else WINDOW)):
+            answers = iter(pipeline.generate_each([text for text in group if isinstance(text, str)], **options))
+            found = [next(answers) if isinstance(text, str) else text for text in group]
+            if not as_json and number + len(group) > 1 and any(isinstance(answer, list) and len(answer) > 1 for answer in found):
                 raise OptionError("several results for several inputs cannot be told apart line by line: add --json.")
-            alone = number == 0 and len(window) == 1
+            alone = number == 0 and len(group) == 1
             if write is not None and not as_json and not alone and (timestamps or format in ("srt", "vtt")):
                 raise OptionError("the times of several recordings cannot be told apart: give one, or add --json.")
             for answer in found:

@@ -1,0 +1,68 @@
+"""Which recordings are heard in a short window, and when the whole one is heard after all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from zen_edge.runtimes.speech.prompts import Vocabulary
+from zen_edge.runtimes.speech.short_windows import FLOOR, MARGIN, STEP, ShortWindows
+from zen_edge.runtimes.speech.windows import Heard, Window
+
+VOCABULARY = Vocabulary(start=50, end=49, languages={}, tasks={}, no_timestamps=60, previous=None, size=1600, multilingual=None)
+GOOD = Heard(tokens=(1, 2, 3, 49), score=-0.1, log_probs=(-0.1,) * 4, avg_logprob=-0.1, no_speech_prob=0.01, temperature=0.0)
+
+
+def window(frames: int, *, alone: bool = True) -> Window:
+    return Window(np.full((2, 3000), frames, np.float32), (50, 60), frames, alone)
+
+
+class Ears:
+    """Hears `answer`, and remembers the lengths of the windows it was given."""
+
+    def __init__(self, answer: Heard) -> None:
+        self.answer, self.heard = answer, list[list[int]]()
+
+    def __call__(self, windows):
+        self.heard.append([one.features.shape[1] for one in windows])
+        return [replace(self.answer, score=float(one.frames)) for one in windows]
+
+
+def heard_by(once: Heard, *windows: Window) -> tuple[list[Heard], list[list[int]], list[list[int]]]:
+    short, whole = Ears(once), Ears(GOOD)
+    return ShortWindows(whole, short, 3000, VOCABULARY)(list(windows)), short.heard, whole.heard
+
+
+def test_recordings_of_like_length_are_heard_side_by_side_and_in_order():
+    given = [window(frames) for frames in (1990, 100, 700, 1995, 2990)] + [window(50, alone=False)]
+    found, short, whole = heard_by(GOOD, *given)
+    assert [one.score for one in found] == [one.frames for one in given]
+    assert short == [[FLOOR, FLOOR], [2200, 2200]]
+    assert whole == [[3000, 3000]]  # too long, and a part of something longer
+    assert all(length % STEP == 0 and length >= frames + MARGIN for frames, length in ((700, FLOOR), (1995, 2200)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tokens": (1, 2, 3)},  # no end
+        {"tokens": (49,)},  # nothing said
+        {"tokens": (*(1, 2) * 60, 49)},  # in circles
+        {"avg_logprob": -0.9},
+        {"no_speech_prob": 0.8},
+        {"tokens": (61, 1, 2, 61 + 400, 49)},  # until 8 s, of 3 s of sound
+    ],
+    ids=str,
+)
+def test_what_looks_doubtful_is_heard_again_in_full(change):
+    found, short, whole = heard_by(replace(GOOD, **change), window(300))
+    assert (short, whole) == ([[FLOOR]], [[3000]])
+    assert found[0].tokens == GOOD.tokens
+
+
+def test_times_within_the_sound_are_believed():
+    found, _, whole = heard_by(replace(GOOD, tokens=(61, 1, 2, 61 + 150, 49)), window(300))
+    assert whole == []
+    assert found[0].tokens[0] == 61
