@@ -99,9 +99,7 @@ def test_side_by_side_as_alone(pipeline, sounds):
         together = pipeline.generate(recordings, sampling_rate=RATE, **options)
         alone = [pipeline.generate(one, sampling_rate=RATE, **options)[0] for one in recordings]
         assert [one[0].tokens for one in together] == [one[0].tokens for one in alone]
-        assert [one[0].segments == other[0].segments or one[0].text == other[0].text for one, other in zip(together, alone, strict=True)] == [
-            True
-        ] * 5
+        assert all(one[0].segments == other[0].segments or one[0].text == other[0].text for one, other in zip(together, alone, strict=True))
         assert pipeline(recordings, sampling_rate=RATE, **options) == [one[0].text for one in alone]
 
 
@@ -119,7 +117,7 @@ def test_long_recordings(pipeline, theirs, sounds, options):
     expected = theirs.generate(audio, long=True, return_timestamps=True, **options)
     found = pipeline.generate(audio, sampling_rate=RATE, **options)[0][0]
     assert without_end(found.tokens, theirs.model.generation_config.eos_token_id) == expected
-    assert len(set(expected)) > 20
+    assert len(set(expected)) > 15
 
 
 def test_segments_of_a_long_recording(pipeline, theirs, sounds):
