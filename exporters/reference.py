@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from zen_edge.errors import CheckpointError
@@ -69,9 +70,15 @@ class Reference:
             num_beams=num_beams,
             num_return_sequences=1,
             **self._forced,
+            **self._cache(),
             **length,
         )
         return [self._trimmed(row[1:]) for row in rows.tolist()]
+
+    def _cache(self) -> dict[str, Any]:
+        """A cache of its own where transformers 5.23 would make one of too few layers: it counts the encoder's (T5 with a deeper decoder)."""
+        counted = getattr(self._model.config, "num_hidden_layers", None)
+        return {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())} if counted is not None and counted < self.sizes.layers else {}
 
     def _trimmed(self, row: list[int]) -> tuple[int, ...]:
         end = next((i for i, token in enumerate(row) if token in self.end_token_ids), len(row) - 1)

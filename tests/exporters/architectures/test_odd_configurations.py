@@ -4,10 +4,12 @@ import random
 from typing import Any
 
 import pytest
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from zen_edge import check
-from zen_edge.benchmarks.tiny import write_tiny
+from zen_edge.benchmarks.tiny import tiny_model, tiny_tokenizer, write_tiny
 from zen_edge.exporters import export
+from zen_edge.runtimes import load
 
 pytestmark = pytest.mark.sweep
 
@@ -60,3 +62,19 @@ def test_a_bundle_says_what_generate_says(seed, tmp_path):
     assert bundle.manifest.limits["vocab_size"] == changes["vocab_size"]
     for graph in ("encoder", "decoder"):
         assert bundle.manifest.graph(graph).unfused_attention == 0
+
+
+def test_a_decoder_deeper_than_its_encoder(tmp_path):
+    """T5's own `generate` makes a cache of as many layers as the encoder has, and fails where the decoder has more; with one that grows it does not."""
+    changes = {"num_layers": 1, "num_decoder_layers": 3, "feed_forward_proj": "relu", "tie_word_embeddings": False}
+    model, tokenizer = tiny_model("t5", 1, 3.0, **changes), tiny_tokenizer()
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "checkpoint")
+    bundle = export(tmp_path / "checkpoint", tmp_path / "bundle", task="translation", verify=check.verify)
+    assert bundle.manifest.parity["passed"]
+    batch = tokenizer(["simple text editor for the terminal"], return_tensors="pt")
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    (expected,) = model.generate(**batch, past_key_values=cache, do_sample=False)[:, 1:].tolist()
+    ((found,),) = load(bundle.path, threads=1).generate(["simple text editor for the terminal"])
+    assert list(found.tokens) == expected
+    assert len(set(expected)) > 4
