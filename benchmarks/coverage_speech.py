@@ -23,8 +23,14 @@ from zen_edge.errors import ZenEdgeError
 VARIANTS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     **{
         name: (("normalized by layer", {"feat_extract_norm": "layer", "do_stable_layer_norm": True}),)
-        for name in ("hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
+        for name in ("hubert", "unispeech", "unispeech-sat", "wavlm")
     },
+    "sew-d": (("places with keys of their own", {"share_att_key": False}),),
+    "wav2vec2": (
+        ("normalized by layer", {"feat_extract_norm": "layer", "do_stable_layer_norm": True}),
+        ("with adapters of a language", {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "adapter_attn_dim": 8}),
+        ("with an adapter", {"feat_extract_norm": "layer", "add_adapter": True, "output_hidden_size": 32}),
+    ),
     "wav2vec2-bert": (("relative", {"position_embeddings_type": "relative"}), ("rotary", {"position_embeddings_type": "rotary"})),
     "wav2vec2-conformer": (("rotary", {"position_embeddings_type": "rotary"}),),
 }

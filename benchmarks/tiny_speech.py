@@ -71,7 +71,7 @@ def tiny_model(model_type: str, vocab_size: int, seed: int = 1, **changes: Any) 
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if weights.dim() == 1:
-                weights.uniform_(0.5, 1.5) if "norm" in name and name.endswith("weight") else weights.normal_(0, 0.1)
+                weights.uniform_(0.5, 1.5) if "norm" in name.lower() and name.endswith("weight") else weights.normal_(0, 0.1)
             elif "original0" not in name:  # of a weight norm
                 inputs = weights[0].numel()
                 gain = 2.0 if any(part in name for part in ("q_proj", "k_proj", "linear_q", "linear_k", "query", "key")) else 1.0

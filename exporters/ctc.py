@@ -25,7 +25,7 @@ from zen_edge.exporters.attention import replaced
 from zen_edge.exporters.trace import export_graph
 
 GRAPH = "ctc"
-SHORT, LONG = 2, 4  # seconds of sound to measure on
+SHORT, MORE = 2, 2**13 * 5  # seconds of sound to measure on, and samples more: a multiple of the step of every model there is
 SAME = 1e-3  # of the largest score: padding changes nothing, or all
 MOST = 2**24  # samples or frames of one input
 LENGTHS = ("_get_subsampling_output_length", "_get_feat_extract_output_lengths")  # transformers' names for how many outputs an input has
@@ -49,12 +49,14 @@ class Hearing:
     @classmethod
     def of(cls, model: PreTrainedModel, extractor: Any) -> Hearing:
         rate = int(extractor.sampling_rate)
-        noise = torch.randn(LONG * rate, generator=torch.Generator().manual_seed(0)).mul(0.1).numpy()
-        short, long = (_features(model, extractor, noise[: seconds * rate]) for seconds in (SHORT, LONG))
+        noise = torch.randn(SHORT * rate + MORE, generator=torch.Generator().manual_seed(0)).mul(0.1).numpy()
+        short, long = (_features(model, extractor, noise[:samples]) for samples in (SHORT * rate, len(noise)))
         alone, whole = (_logits(model, one) for one in (short, long))
-        step, rest = divmod((LONG - SHORT) * rate, whole.shape[1] - alone.shape[1])
+        step, rest = divmod(MORE, whole.shape[1] - alone.shape[1])
         if rest:
-            raise UnsupportedModelError(f"{model.config.model_type}: {whole.shape[1]} outputs for {LONG} s of sound are not evenly spaced.")
+            raise UnsupportedModelError(
+                f"{model.config.model_type}: {whole.shape[1]} outputs for {len(noise)} samples of sound are not evenly spaced."
+            )
         shortest = _shortest(model, extractor, noise, rate)
         return cls(
             step, shortest, _honours_padding(model, short, long.shape[1], alone), short, _features(model, extractor, noise[:shortest]).shape[1]
