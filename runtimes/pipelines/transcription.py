@@ -66,7 +66,10 @@ class Pipeline:
             raise BundleError(f"the manifest does not say what a recognizer needs ({error}): export the model again.") from error
 
     def __call__(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> Any:
-        """The text of one recording, or of each of several in their order."""
+        """The text of one recording, or of each of several in their order. The task is to transcribe where neither the options nor the checkpoint name
+        one; `generate` follows transformers, which leaves it open, and some checkpoints then write no transcript."""
+        if self.manifest.generation.get("task_to_id") and not self.manifest.generation.get("forced_decoder_ids"):
+            options.setdefault("task", self.manifest.generation.get("task") or "transcribe")
         texts = [best.text for best, *_ in self.generate(inputs, **options)]
         return texts[0] if _is_one(inputs) else texts
 

@@ -21,8 +21,8 @@ OWN = (
     "prompt_ids", "return_timestamps", "sampling_rate", "segments", "task", "temperature", "token_log_probs", "window", "words",
 )  # fmt: skip
 WINDOWS = ("auto", "full")
-# Long windows go round in circles now and then, and where parts are heard side by side nothing else would notice (OpenAI's values).
-BATCHED = {"temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "compression_ratio_threshold": 1.35, "logprob_threshold": -1.0}
+# Where parts are heard side by side: times keep a long window from going round in circles, and what does so all the same is heard again.
+BATCHED = {"return_timestamps": True, "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "compression_ratio_threshold": 2.4, "logprob_threshold": -1.0}
 CONDITIONS = ("first-segment", "all-segments")
 # Options of a search that have no meaning here, and why.
 REFUSED = {

@@ -90,4 +90,13 @@ def test_a_long_recording_without_speech_has_no_text(pipeline):
 
 def test_short_recordings_are_heard_as_ever(pipeline, sounds):
     audio = sounds(2.0, 1)
-    assert pipeline.generate(audio, sampling_rate=RATE, batched=True, temperature=0) == pipeline.generate(audio, sampling_rate=RATE)
+    given = pipeline.generate(audio, sampling_rate=RATE, batched=True, temperature=0)
+    assert given == pipeline.generate(audio, sampling_rate=RATE, return_timestamps=True)
+
+
+def test_a_text_is_a_transcript_though_the_checkpoint_names_no_task(pipeline, sounds):
+    audio = sounds(2.0, 1)
+    assert not pipeline.manifest.generation.get("forced_decoder_ids")
+    transcribed = pipeline.generate(audio, sampling_rate=RATE, task="transcribe")[0][0]
+    assert pipeline(audio, sampling_rate=RATE) == transcribed.text
+    assert pipeline.generate(audio, sampling_rate=RATE)[0][0].text != transcribed.text

@@ -95,7 +95,7 @@ def test_words_and_segments(pipeline, sounds):
 
 def test_side_by_side_as_alone(pipeline, sounds):
     recordings = [sounds(seconds, seed) for seed, seconds in enumerate((1.0, 0.3, 2.5, 31.0))]
-    for options in ({}, {"segments": True, "words": True}, {"num_beams": 2}):
+    for options in ({"task": "transcribe"}, {"segments": True, "words": True, "language": "en"}, {"num_beams": 2, "task": "translate"}):
         together = pipeline.generate(recordings, sampling_rate=RATE, **options)
         alone = [pipeline.generate(one, sampling_rate=RATE, **options)[0] for one in recordings]
         assert [one[0].tokens for one in together] == [one[0].tokens for one in alone]
