@@ -20,7 +20,7 @@ from zen_edge.runtimes.speech.prompts import Vocabulary
 from zen_edge.runtimes.speech.recordings import is_longer, open_recording
 from zen_edge.runtimes.speech.sequential import Piece, Plan, Recorded, hear_all, recording
 from zen_edge.runtimes.speech.settings import Settings, SettingsReader
-from zen_edge.runtimes.speech.short_windows import ShortWindows
+from zen_edge.runtimes.speech.short_windows import NOTHING_SAID, ShortWindows
 from zen_edge.runtimes.speech.transcript import Segment, Transcript, Word
 from zen_edge.runtimes.speech.windows import Thresholds, WindowDecoder
 from zen_edge.runtimes.speech.words import group
@@ -141,6 +141,7 @@ class Pipeline:
             settings.context,
             settings.said_before,
             settings.said_always,
+            NOTHING_SAID if settings.short and settings.thresholds.no_speech_threshold is None else None,
         )
 
     def _opened(

@@ -47,7 +47,8 @@ class Whole:
 @dataclass(frozen=True)
 class Plan:
     """How recordings are heard. length: frames of a window. context: what was said goes before the next window's prompt. said_before: the tokens of
-    the caller's own text, said_always: whether it stands before every window in place of the start-of-previous token."""
+    the caller's own text, said_always: whether it stands before every window in place of the start-of-previous token. alone: the thresholds for what
+    is all of its recording, None for the same."""
 
     vocabulary: Vocabulary
     thresholds: Thresholds
@@ -56,6 +57,7 @@ class Plan:
     context: bool = False
     said_before: tuple[int, ...] = ()
     said_always: bool = False
+    alone: Thresholds | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def recording(features: Features, sound: int, prompt: Prompt, plan: Plan) -> Rec
     windows: list[Heard] = []
     context, seek = plan.context, 0
     alone = features.frames <= plan.length
+    thresholds = plan.alone if alone and plan.alone is not None else plan.thresholds
     while seek < features.frames:
         frames = min(features.frames - seek, plan.length)
         window = features.window(seek, frames)
@@ -98,7 +101,7 @@ def recording(features: Features, sound: int, prompt: Prompt, plan: Plan) -> Rec
         if heard.language is not None:
             start = prompt.filled(heard.language)
         context = plan.context and heard.temperature < MOST_CERTAIN
-        if plan.thresholds.is_silence(heard):
+        if thresholds.is_silence(heard):
             seek += frames
             continue
         ended = heard.tokens[-1] == vocabulary.end

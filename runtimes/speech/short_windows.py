@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from zen_edge.runtimes.speech.prompts import Vocabulary
-from zen_edge.runtimes.speech.windows import Heard, Window
+from zen_edge.runtimes.speech.windows import Heard, Thresholds, Window
 
 FLOOR = 1000  # frames: 10 s, below which Whisper begins to invent words
 MARGIN = 150  # frames of silence after the sound
@@ -19,6 +19,8 @@ STEP = 200  # frames; lengths between are rounded up, so that recordings of like
 LEAST_LOG_PROB = -0.7  # the mean of a transcript that is believed
 MOST_COMPRESSION = 1.35  # as in OpenAI's and transformers' long-form decoding, on tokens
 MOST_SILENCE = 0.5
+# What is all of its recording and holds no speech: unlikely words where there are probably none. Whisper-base: silence, noise and tones have 0.8 and more.
+NOTHING_SAID = Thresholds(no_speech_threshold=0.6, logprob_threshold=LEAST_LOG_PROB)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_wrong_inputs(pipeline, sounds, tmp_path):
         pipeline([sounds(0.5), str(tmp_path / "none.wav")], sampling_rate=RATE)
     with pytest.raises(InputError, match="return_timestamps=False"):
         pipeline(sounds(31.0), sampling_rate=RATE, return_timestamps=False)
-    first, second = pipeline.generate_each([tmp_path / "none.wav", sounds(0.5)], sampling_rate=RATE)
+    first, second = pipeline.generate_each([tmp_path / "none.wav", sounds(0.5)], sampling_rate=RATE, task="transcribe")
     assert isinstance(first, AudioError)
     assert second[0].text == pipeline(sounds(0.5), sampling_rate=RATE)
 

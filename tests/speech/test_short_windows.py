@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from zen_edge.runtimes.speech.prompts import Vocabulary
-from zen_edge.runtimes.speech.short_windows import FLOOR, MARGIN, STEP, ShortWindows
-from zen_edge.runtimes.speech.windows import Heard, Window
+from zen_edge.runtimes.speech.prompts import Prompt, Vocabulary
+from zen_edge.runtimes.speech.sequential import Plan, Whole, recording
+from zen_edge.runtimes.speech.short_windows import FLOOR, MARGIN, NOTHING_SAID, STEP, ShortWindows
+from zen_edge.runtimes.speech.windows import Heard, Thresholds, Window
 
 VOCABULARY = Vocabulary(start=50, end=49, languages={}, tasks={}, no_timestamps=60, previous=None, size=1600, multilingual=None)
 GOOD = Heard(tokens=(1, 2, 3, 49), score=-0.1, log_probs=(-0.1,) * 4, avg_logprob=-0.1, no_speech_prob=0.01, temperature=0.0)
@@ -66,3 +67,18 @@ def test_times_within_the_sound_are_believed():
     found, _, whole = heard_by(replace(GOOD, tokens=(61, 1, 2, 61 + 150, 49)), window(300))
     assert whole == []
     assert found[0].tokens[0] == 61
+
+
+@pytest.mark.parametrize(
+    ("change", "silent"), [({"no_speech_prob": 0.9, "avg_logprob": -0.8}, True), ({"no_speech_prob": 0.9}, False), ({"avg_logprob": -0.8}, False)]
+)
+@pytest.mark.parametrize("frames", [3000, 4000])
+def test_what_holds_no_speech_has_no_text(change, silent, frames):
+    """Of a recording that one window holds; for longer ones the caller's own thresholds stand."""
+    plan = Plan(VOCABULARY, Thresholds(), 3000, 448, alone=NOTHING_SAID)
+    hearing = recording(Whole(np.zeros((2, frames), np.float32)), frames, Prompt((50, 60)), plan)
+    next(hearing)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            hearing.send(replace(GOOD, **change))
+    assert bool(end.value.value.pieces) is not (silent and frames == 3000)
