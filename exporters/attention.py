@@ -131,6 +131,8 @@ def _heads_last(x: torch.Tensor) -> torch.Tensor:
 def _repeated(x: torch.Tensor, heads: int) -> torch.Tensor:
     """(B,G,T,H) -> (B,heads,T,H): each of G key/value heads for the neighbouring query heads that share it."""
     B, G, T, H = x.shape
+    if heads % G:
+        raise UnsupportedModelError(f"{G} key/value heads cannot be shared by {heads} query heads.")
     return x[:, :, None].expand(B, G, heads // G, T, H).reshape(B, heads, T, H)
 
 

@@ -86,7 +86,7 @@ def test_ctranslate2_says_what_pytorch_says(shape: str, repeats: bool, small_che
     options = {"no_repeat_ngram_size": 2, "min_length": 5} if repeats else {}
     GenerationConfig.from_pretrained(folder, forced_eos_token_id=None, **options).save_pretrained(folder)  # CTranslate2 forces none
     theirs, pytorch = (importlib.import_module(f"zen_edge.benchmarks.engines.{name}") for name in ("ctranslate2", "torch"))
-    theirs.convert(folder, tmp_path / "converted", "fp32")
+    theirs.convert(folder, tmp_path / "converted", "fp32", "summarization")
     found, expected = theirs.load(tmp_path / "converted", "fp32", 1), pytorch.load(folder, "fp32", 1)
     for exactly in (False, True):
         (texts, tokens), (wanted, counts) = (translate(SOURCES, 1, 12, exactly) for translate in (found, expected))

@@ -218,9 +218,9 @@ def test_all_unknown_keywords_are_named_and_none_passes(model):
         fused_attention(torch.nn.Module(), states(), states(), states(), None, two=2, one=False, three=None, dropout=0.0)
 
 
-def test_fewer_key_and_value_heads_are_refused():
-    with pytest.raises(UnsupportedModelError, match="has 2 key/value heads for 4 query heads"):
-        fused_attention(torch.nn.Module(), states(), states(2), states(2), None)
+def test_key_and_value_heads_that_do_not_divide_the_query_heads_are_refused():
+    with pytest.raises(UnsupportedModelError, match="3 key/value heads"):
+        fused_attention(torch.nn.Module(), states(), states(3), states(3), None)
 
 
 def window(batch_idx, head_idx, q_idx, kv_idx):

@@ -24,7 +24,7 @@ def test_sentencepiece_files_that_are_gone_are_written_from_memory(shipped_case,
 def test_another_tokenizer_is_refused_with_the_supported_ones(tmp_path):
     with pytest.raises(
         UnsupportedModelError,
-        match=r"is a SimpleNamespace; supported are all of the `tokenizers` library .*BlenderbotSmallTokenizer, ByT5Tokenizer, FSMTTokenizer, M2M100Tokenizer, MarianTokenizer, PLBartTokenizer, ProphetNetTokenizer",
+        match=r"is a SimpleNamespace; supported are all of the `tokenizers` library .*BlenderbotSmallTokenizer, ByT5Tokenizer, FSMTTokenizer, .*MarianTokenizer, .*ProphetNetTokenizer",
     ):
         save_tokenizer(SimpleNamespace(), tmp_path)
     assert list(tmp_path.iterdir()) == []
