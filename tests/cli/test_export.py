@@ -64,7 +64,7 @@ def test_an_export_that_fails_on_the_way_leaves_nothing(zen, demo_checkpoint, tm
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "disk")
 
-    monkeypatch.setattr("zen_edge.exporters.trace.trace_encoder", full)  # the tokenizer is written by then
+    monkeypatch.setattr("zen_edge.exporters.graphs.trace_encoder", full)  # the tokenizer is written by then
     done = zen("export", demo_checkpoint, tmp_path / "new" / "out")
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1] == "zen-edge: No space left on device: disk"
