@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,19 +98,27 @@ def page(rows: Iterable[Row]) -> str:
             for row in good
         ),
         "",
-        f"## Refused: {len(bad)}",
+        *refused([(row.model_type, row.reason) for row in bad]),
+    ]
+    return "\n".join(lines)
+
+
+def refused(types: Sequence[tuple[str, str]]) -> list[str]:
+    """The part of the page that says why."""
+    return [
+        f"## Refused: {len(types)}",
         "",
         "In the words that `zen-edge export` says.",
         "",
         "| model type | |",
         "| --- | --- |",
-        *(f"| {row.model_type} | {row.reason.replace('|', '/')} |" for row in bad),
+        *(f"| {model_type} | {reason.replace('|', '/')} |" for model_type, reason in types),
         "",
     ]
-    return "\n".join(lines)
 
 
-def main() -> None:
+def write_page(types: Iterable[str], rows_of: Callable[[str], Iterable[Any]], page: Callable[[list[Any]], str]) -> None:
+    """The command: every type that it names, or all of them, as a page in the file that it names, or on stdout."""
     from transformers.utils import logging
 
     parser = argparse.ArgumentParser(description="Write which model types are exported.")
@@ -120,11 +128,16 @@ def main() -> None:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     rows = []
-    for model_type in [name for name in given.only.split(",") if name] or model_types():
-        rows.append(row_of(model_type))
-        print(rows[-1], file=sys.stderr, flush=True)
+    for model_type in [name for name in given.only.split(",") if name] or types:
+        for row in rows_of(model_type):
+            rows.append(row)
+            print(row, file=sys.stderr, flush=True)
     text = page(rows)
     given.out.write_text(text, encoding="utf-8") if given.out else print(text)
+
+
+def main() -> None:
+    write_page(model_types(), lambda model_type: [row_of(model_type)], page)
 
 
 if __name__ == "__main__":

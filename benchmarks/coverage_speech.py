@@ -8,14 +8,13 @@ of every frame, alone and in a padded batch, texts and the times of words.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zen_edge.benchmarks.coverage import refused, write_page
 from zen_edge.benchmarks.tiny_speech import model_types, write_tiny_ctc
 from zen_edge.errors import ZenEdgeError
 
@@ -115,34 +114,17 @@ def page(rows: Iterable[Row]) -> str:
             for row in good
         ),
         "",
-        f"## Refused: {len(bad)}",
-        "",
-        "In the words that `zen-edge export` says.",
-        "",
-        "| model type | |",
-        "| --- | --- |",
-        *(f"| {row.model_type} | {row.reason.replace('|', '/')} |" for row in bad),
-        "",
+        *refused([(row.model_type, row.reason) for row in bad]),
     ]
     return "\n".join(lines)
 
 
 def main() -> None:
-    from transformers.utils import logging
-
-    parser = argparse.ArgumentParser(description="Write which speech models are exported.")
-    parser.add_argument("out", type=Path, nargs="?", help="a Markdown file; left out, the page goes to stdout")
-    parser.add_argument("--only", default="", help="model types, separated by commas")
-    given = parser.parse_args()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    rows = []
-    for model_type in [name for name in given.only.split(",") if name] or sorted(model_types()):
+    def rows_of(model_type: str) -> Iterator[Row]:
         for variant, changes in (("", {}), *VARIANTS.get(model_type, ())):
-            rows.append(row_of(model_type, variant, changes))
-            print(rows[-1], file=sys.stderr, flush=True)
-    text = page(rows)
-    given.out.write_text(text, encoding="utf-8") if given.out else print(text)
+            yield row_of(model_type, variant, changes)
+
+    write_page(sorted(model_types()), rows_of, page)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ import numpy as np
 from zen_edge.benchmarks.contestants import Failure
 from zen_edge.benchmarks.engines import SPEECH
 from zen_edge.benchmarks.measure import Measured
-from zen_edge.benchmarks.speech import word_error_rate
+from zen_edge.benchmarks.speech import plain_word_error_rate
 from zen_edge.inputs import Line
 from zen_edge.text_scores import chrf, rouge
 
-SCORES = {"summarization": rouge, SPEECH: lambda texts, targets: {"WER": word_error_rate(texts, targets)}}  # chrF otherwise
+SCORES = {"summarization": rouge, SPEECH: lambda texts, targets: {"WER": plain_word_error_rate(texts, targets)}}  # chrF otherwise
 
 
 def case_rows(

@@ -12,6 +12,7 @@ import numpy as np
 from zen_edge.errors import InputError, MissingDependencyError
 from zen_edge.inputs import Line
 from zen_edge.runtimes.audio import read_audio
+from zen_edge.text_scores import word_error_rate
 
 RATE = 16_000
 SOUNDS = (".wav", ".flac")
@@ -80,13 +81,9 @@ def joined(lines: Sequence[Line], length_s: float, count: int, out: Path) -> tup
     return tuple(found)
 
 
-def word_error_rate(texts: Sequence[str], references: Sequence[str]) -> float:
-    """Words to put in, leave out or change, of a hundred of the references', by the jiwer library; case and punctuation do not count."""
-    try:
-        import jiwer
-    except ImportError as error:
-        raise MissingDependencyError('the word error rate needs jiwer: pip install "zen-edge[bench]".') from error
-    return 100 * float(jiwer.wer([_plain(text) for text in references], [_plain(text) for text in texts]))
+def plain_word_error_rate(texts: Sequence[str], references: Sequence[str]) -> float:
+    """The word error rate in which case and punctuation do not count."""
+    return word_error_rate([_plain(text) for text in texts], [_plain(text) for text in references])
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from zen_edge import check_ctc, check_speech
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
-from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError, ZenEdgeError
+from zen_edge.errors import InputError, MissingDependencyError, OptionError, ZenEdgeError
 from zen_edge.files import reason
 from zen_edge.inputs import BUILT_IN, Line, read_lines
 from zen_edge.manifest import Manifest, read_manifest, with_parity, write_manifest
@@ -124,11 +124,7 @@ def compare(
         language = None  # the decoder starts from its language, on both sides
     spoken = load_tokenizer(folder, manifest.tokenizer).forced_bos_token_id(language) if language else None
     reference: Reference = make_reference(checkpoint, str(manifest.tokenizer.get("prefix", "")), spoken)
-    if manifest.source.get("weights_sha256") != reference.weights_hash:
-        raise CheckFailedError(
-            f"the bundle was made from other weights ({manifest.source.get('name')}) than {checkpoint.name}: give the checkpoint it was exported from, "
-            "or export again."
-        )
+    manifest.require_weights(reference.weights_hash, checkpoint.name)
     if only_fitting:
         lines = _fitting(lines, reference, manifest)
     sources = [line.source for line in lines]

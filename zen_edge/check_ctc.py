@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from zen_edge.errors import CheckFailedError, InputError
 from zen_edge.inputs import Line
 from zen_edge.manifest import Manifest
 from zen_edge.parity import OutputDifference, ParityReport, compare_outputs, compare_texts, compare_tokens
+from zen_edge.sounds import Sound, voice
 
 if TYPE_CHECKING:
     from zen_edge.exporters.checkpoint import Checkpoint
@@ -23,13 +23,6 @@ Array = np.ndarray[Any, Any]
 Tell = Callable[[str], None]
 BUILT_IN = (1.0, 0.31, 2.53, 1.0)  # seconds of sounds like a voice
 SEQUENCES = 64  # of frames, for the tokenizer
-
-
-@dataclass(frozen=True)
-class Sound:
-    name: str
-    audio: Array
-    target: str | None = None
 
 
 def is_ctc(manifest: Manifest) -> bool:
@@ -48,16 +41,12 @@ def compare(
     from zen_edge.runtimes.audio import load_extractor
     from zen_edge.runtimes.ctc.greedy import Path as FramePath
     from zen_edge.runtimes.ctc.model import FrameModel
-    from zen_edge.runtimes.pipelines.ctc import read_config
+    from zen_edge.runtimes.pipelines.recognizer import read_config
     from zen_edge.runtimes.tokenization import load_tokenizer
 
     model = FrameModel(folder, manifest, "cpu", None)
     reference = CtcReference(checkpoint, model.masked)
-    if manifest.source.get("weights_sha256") != reference.weights_hash:
-        raise CheckFailedError(
-            f"the bundle was made from other weights ({manifest.source.get('name')}) than {checkpoint.name}: give the checkpoint it was exported from, "
-            "or export again."
-        )
+    manifest.require_weights(reference.weights_hash, checkpoint.name)
     sounds = _sounds(lines, manifest, reference.sampling_rate)
     tokenizer: Any = load_tokenizer(folder, manifest.tokenizer)
     if prove:
@@ -91,21 +80,12 @@ def _sounds(lines: Sequence[Line] | None, manifest: Manifest, rate: int) -> list
 
     if lines is None:
         shortest = manifest.limits["min_samples"]
-        return [Sound(f"sound {i}", _voice(max(shortest + 1, round(seconds * rate)), rate, i)) for i, seconds in enumerate(BUILT_IN)]
+        return [Sound(f"sound {i}", voice(max(shortest + 1, round(seconds * rate)), rate, i)) for i, seconds in enumerate(BUILT_IN)]
     found = [Sound(line.source, read_audio(line.source, None, rate), line.target) for line in lines]
     for sound in found:
         if len(sound.audio) < manifest.limits["min_samples"]:
             raise InputError(f"{sound.name} is too short for the model: leave it out.")
     return found
-
-
-def _voice(samples: int, rate: int, seed: int) -> Array:
-    """A gliding tone with overtones, pauses and noise, float32."""
-    time = np.arange(samples) / rate
-    phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * (0.7 + 0.2 * seed) * time)) / rate
-    voice = sum(np.sin(k * phase) / k for k in range(1, 12))
-    loudness = np.clip(np.sin(2 * np.pi * 1.3 * time + seed), 0, None)
-    return np.asarray(0.1 * voice * loudness + 0.02 * np.random.default_rng(seed).standard_normal(samples), np.float32)
 
 
 def _difference(name: str, expected: Sequence[Array], given: Sequence[Array], precision: str) -> OutputDifference:

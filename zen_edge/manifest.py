@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.checked import Value, dump, parse, quoted
-from zen_edge.errors import BundleError
+from zen_edge.errors import BundleError, CheckFailedError
 from zen_edge.files import LARGEST_MANIFEST, MANIFEST, MOST_FILES, read_small, reason, regular_files, sha256, unsafe_name, write_whole
 
 FORMAT = 1
@@ -86,6 +86,13 @@ class Manifest:
             if graph.name == name:
                 return graph
         raise BundleError(f"{MANIFEST}: no graph {quoted(name)}, only {', '.join(graph.name for graph in self.graphs)}; export the bundle again")
+
+    def require_weights(self, sha256: str, name: str) -> None:
+        """CheckFailedError where the bundle was made from other weights than these, of the checkpoint `name`."""
+        if self.source.get("weights_sha256") != sha256:
+            raise CheckFailedError(
+                f"the bundle was made from other weights ({self.source.get('name')}) than {name}: give the checkpoint it was exported from, or export again."
+            )
 
     def to_json(self) -> str:
         """Sorted, the same text for the same manifest. BundleError if it holds what `from_json` would refuse."""

@@ -1,4 +1,4 @@
-"""Texts against given references, 0 to 100: chrF and BLEU, and ROUGE for summaries. They need the extra `bench`."""
+"""Texts against given references, 0 to 100: chrF and BLEU, ROUGE for summaries, the word error rate for speech. They need the extra `bench`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from importlib.util import find_spec
 from zen_edge.errors import MissingDependencyError
 
 ROUGE = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": "rougeL"}
-NEEDED = {"sacrebleu": "sacrebleu", "rouge_score": "rouge-score"}
+NEEDED = {"sacrebleu": "sacrebleu", "rouge_score": "rouge-score", "jiwer": "jiwer"}
+OF_TASKS = {"summarization": ("sacrebleu", "rouge_score"), "speech-recognition": ("sacrebleu", "jiwer")}  # chrF and BLEU otherwise
 
 
 def require_scores(task: str) -> None:
     """MissingDependencyError where `scores` would lack a library: asked before long work begins."""
-    for module in NEEDED if task == "summarization" else ("sacrebleu",):
+    for module in OF_TASKS.get(task, ("sacrebleu",)):
         if find_spec(module) is None:
             raise MissingDependencyError(
                 f'scoring text against targets needs {NEEDED[module]}: pip install "zen-edge[bench]", or give lines without targets.'
@@ -51,16 +52,7 @@ def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
 
 
 def word_error_rate(texts: Sequence[str], references: Sequence[str]) -> float:
-    """Words to put in, leave out or change to get from `texts` to `references`, of a hundred of theirs. Case and punctuation count."""
-    errors = sum(_edits(text.split(), reference.split()) for text, reference in zip(texts, references, strict=True))
-    return 100 * errors / max(1, sum(len(reference.split()) for reference in references))
+    """Words to put in, leave out or change to get from `texts` to `references`, of a hundred of theirs, by the jiwer library. Case and punctuation count."""
+    import jiwer
 
-
-def _edits(ours: Sequence[str], theirs: Sequence[str]) -> int:
-    """Levenshtein's distance."""
-    row = list(range(len(theirs) + 1))
-    for i, word in enumerate(ours, 1):
-        above, row[0] = row[0], i
-        for j, other in enumerate(theirs, 1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (word != other))
-    return row[-1]
+    return 100 * float(jiwer.wer(list(references), list(texts)))

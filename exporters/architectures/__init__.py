@@ -96,7 +96,7 @@ def find_task(config: Any, asked: str | None, tell: Callable[[str], None] = lamb
         return SPEECH
     if asked is not None:
         return asked
-    named = {name.partition("_")[0] for name in getattr(config, "task_specific_params", None) or {}} & TASKS.keys()
+    named = {name.partition("_")[0] for name in getattr(config, "task_specific_params", None) or {}} & set(TASKS)
     if len(named) == 1:
         return named.pop()
     known = architecture(config.model_type)

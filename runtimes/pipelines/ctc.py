@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self, cast
+from typing import Any, cast
 
 import numpy as np
 
-from zen_edge.checked import parse
 from zen_edge.errors import AudioError, BundleError, InputError, ZenEdgeError
-from zen_edge.files import LARGEST_MANIFEST, read_small
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.audio import Sound, load_extractor, read_blocks
 from zen_edge.runtimes.ctc.chunks import Chunk
@@ -21,25 +18,21 @@ from zen_edge.runtimes.ctc.greedy import joined, transcript
 from zen_edge.runtimes.ctc.model import FrameModel
 from zen_edge.runtimes.ctc.settings import Settings, read_settings
 from zen_edge.runtimes.ctc.spans import FrameTokenizer
+from zen_edge.runtimes.pipelines.recognizer import Answers, Audio, Recognizer, read_config
 from zen_edge.runtimes.speech.transcript import Transcript
 from zen_edge.runtimes.tokenization import load_tokenizer
 
-FEATURES = "preprocessor_config.json"
 BLOCK = 30  # seconds read at a time
 BATCH = 30  # seconds of sound side by side, padding included
 TOGETHER = 64  # recordings opened before they are sorted by length
 
-Audio = str | Path | bytes | np.ndarray[Any, Any]
 
+class Pipeline(Recognizer):
+    """A recognizer with one output for every frame.
 
-class Pipeline:
-    """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
-
-    Audio is a path, the bytes of a file, or an array (samples,) with `sampling_rate=`. Sound longer than `chunk_length_s` (30; 0: never) is heard in
+    Sound longer than `chunk_length_s` (30; 0: never) is heard in
     chunks that overlap by `stride_length_s` at either end, as in transformers' pipeline. `segments=True` and `words=True` tell times.
     """
-
-    hears: ClassVar[bool] = True
 
     def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
@@ -56,37 +49,10 @@ class Pipeline:
             raise BundleError(f"the manifest does not say what a recognizer needs ({error}): export the model again.") from error
         self._model: FrameModel | None = FrameModel(folder, manifest, device, threads)
 
-    def __call__(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> Any:
-        """The text of one recording, or of each of several in their order."""
-        texts = [best.text for best, *_ in self.generate(inputs, **options)]
-        return texts[0] if _is_one(inputs) else texts
-
-    def generate(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript]]:
-        """The transcript of each recording, in a list of one. Raises the InputError of the first that cannot be heard."""
-        recordings = _several(inputs)
-        found: dict[int, Transcript] = {}
-        for place, answer in self._answers(recordings, options):
-            if isinstance(answer, InputError):
-                raise type(answer)(f"input {place + 1} of {len(recordings)}: {answer}") if len(recordings) > 1 else answer
-            found[place] = answer
-        return [[found[place]] for place in range(len(recordings))]
-
-    def generate_each(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript] | ZenEdgeError]:
-        """Like `generate`, but a recording that cannot be heard gives its error in place of a transcript, and the others are heard."""
-        found = dict(self._answers(_several(inputs), options))
-        return [answer if isinstance(answer, InputError) else [answer] for _, answer in sorted(found.items())]
-
     def close(self) -> None:
         self._model = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Iterator[tuple[int, Transcript | InputError]]:
-        """(place, answer) of every recording, in any order."""
+    def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
         if self._model is None:
             raise ZenEdgeError("this pipeline is closed; load the bundle again.")
         settings = read_settings(options, self._extractor.sampling_rate, self._step)
@@ -152,25 +118,3 @@ class Pipeline:
             batch.append(place)
         if batch:
             yield batch
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """What a bundle says of how the model wants its audio."""
-    config = parse(read_small(folder / FEATURES, LARGEST_MANIFEST), FEATURES)
-    if not isinstance(config, dict):
-        raise BundleError(f"{FEATURES} does not say how the model wants its audio: export the model again.")
-    return config
-
-
-def _is_one(inputs: object) -> bool:
-    return isinstance(inputs, str | Path | bytes | np.ndarray)
-
-
-def _several(inputs: Any) -> Sequence[Audio]:
-    if _is_one(inputs):
-        return [inputs]
-    if isinstance(inputs, list | tuple):
-        return inputs
-    raise InputError(
-        f"expected audio (a path, bytes, or an array with its sampling_rate), or a list of such, got a value of type {type(inputs).__name__}."
-    )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 
-from zen_edge.checked import parse
 from zen_edge.errors import BundleError, InputError, OptionError, ZenEdgeError
-from zen_edge.files import LARGEST_MANIFEST, read_small
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.audio.log_mel import LogMel
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
+from zen_edge.runtimes.pipelines.recognizer import FEATURES, Answers, Audio, Recognizer, read_config
 from zen_edge.runtimes.speech.batched import hear_parts, parts
 from zen_edge.runtimes.speech.prompts import Vocabulary
 from zen_edge.runtimes.speech.recordings import is_longer, open_recording
@@ -27,24 +25,18 @@ from zen_edge.runtimes.speech.words import group
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.whisper import WhisperTokenizer
 
-FEATURES = "preprocessor_config.json"
 TOGETHER = 16  # recordings side by side, unless their keys and values would take more memory than
 MOST_BYTES = 384 * 2**20
 
-Audio = str | Path | bytes | np.ndarray[Any, Any]
 
+class Pipeline(Recognizer):
+    """A recognizer with an encoder and a decoder.
 
-class Pipeline:
-    """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
-
-    Audio is a path, the bytes of a file, or an array (samples,) with `sampling_rate=`. Options are transformers' own (`language`, `task`,
-    `return_timestamps`, `num_beams`, `temperature`, `prompt_ids`, ...); `prompt` is `prompt_ids` in words, `segments=True` is `return_timestamps=True`,
+    Options are transformers' own (`language`, `task`, `return_timestamps`, `num_beams`, `temperature`, `prompt_ids`, ...); `prompt` is `prompt_ids` in words, `segments=True` is `return_timestamps=True`,
     and `words=True` also gives the times of words. Unknown options raise OptionError. What is longer than a window is heard window after window, or with
     `batched=True` cut at its silences and heard side by side. What is shorter is heard in a shorter window, and again in a whole one where the result looks
     doubtful; `window="full"` hears whole windows only, as transformers does.
     """
-
-    hears: ClassVar[bool] = True
 
     def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
@@ -65,28 +57,13 @@ class Pipeline:
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"the manifest does not say what a recognizer needs ({error}): export the model again.") from error
 
-    def __call__(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> Any:
-        """The text of one recording, or of each of several in their order. The task is to transcribe where neither the options nor the checkpoint name
-        one; `generate` follows transformers, which leaves it open, and some checkpoints then write no transcript."""
-        if self.manifest.generation.get("task_to_id") and not self.manifest.generation.get("forced_decoder_ids"):
-            options.setdefault("task", self.manifest.generation.get("task") or "transcribe")
-        texts = [best.text for best, *_ in self.generate(inputs, **options)]
-        return texts[0] if _is_one(inputs) else texts
-
-    def generate(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript]]:
-        """The transcript of each recording, in a list of one. Raises the InputError of the first that cannot be heard."""
-        recordings = _several(inputs)
-        found: dict[int, Transcript] = {}
-        for place, answer in self._answers(recordings, options):
-            if isinstance(answer, InputError):
-                raise type(answer)(f"input {place + 1} of {len(recordings)}: {answer}") if len(recordings) > 1 else answer
-            found[place] = answer
-        return [[found[place]] for place in range(len(recordings))]
-
-    def generate_each(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript] | ZenEdgeError]:
-        """Like `generate`, but a recording that cannot be heard gives its error in place of a transcript, and the others are heard."""
-        found = dict(self._answers(_several(inputs), options))
-        return [answer if isinstance(answer, InputError) else [answer] for _, answer in sorted(found.items())]
+    def for_text(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The task is to transcribe where neither the options nor the checkpoint name one; `generate` follows transformers, which leaves it open, and some
+        checkpoints then write no transcript."""
+        generation = self.manifest.generation
+        if not generation.get("task_to_id") or generation.get("forced_decoder_ids") or self._vocabulary.multilingual is False:
+            return dict(options)
+        return {"task": generation.get("task") or "transcribe", **options}
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens and times left out."""
@@ -95,14 +72,7 @@ class Pipeline:
     def close(self) -> None:
         self._model = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Iterator[tuple[int, Transcript | InputError]]:
-        """(place, answer) of every recording, in any order."""
+    def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
         if self._model is None:
             raise ZenEdgeError("this pipeline is closed; load the bundle again.")
         settings = self._options.read(options, len(inputs))
@@ -222,20 +192,7 @@ class Pipeline:
 
 
 def _extractor(folder: Path) -> LogMel:
-    config = parse(read_small(folder / FEATURES, LARGEST_MANIFEST), FEATURES)
     try:
-        return LogMel.from_config(config)
+        return LogMel.from_config(read_config(folder))
     except (AttributeError, TypeError, ValueError) as error:
         raise BundleError(f"{FEATURES} does not say how the model wants its audio ({error}): export the model again.") from error
-
-
-def _is_one(inputs: object) -> bool:
-    return isinstance(inputs, str | Path | bytes | np.ndarray)
-
-
-def _several(inputs: Audio | Sequence[Audio]) -> Sequence[Audio]:
-    if isinstance(inputs, str | Path | bytes | np.ndarray):
-        return [inputs]
-    if isinstance(inputs, Sequence) and not isinstance(inputs, bytes | bytearray | memoryview):
-        return inputs
-    raise InputError(f"expected a path, bytes, an array of samples, or a list of these, got a value of type {type(inputs).__name__}.")

@@ -17,7 +17,7 @@ from zen_edge.benchmarks.engines import SPEECH, Engine, engine
 from zen_edge.benchmarks.inputs import batches
 from zen_edge.benchmarks.measure import Measured, Setting, measure
 from zen_edge.benchmarks.rows import case_rows
-from zen_edge.benchmarks.speech import RATE, clips, joined, seconds, word_error_rate
+from zen_edge.benchmarks.speech import RATE, clips, joined, plain_word_error_rate, seconds
 from zen_edge.benchmarks.terminal import cells, columns
 from zen_edge.cli import app
 from zen_edge.errors import InputError
@@ -68,9 +68,9 @@ def test_clips_are_joined_to_an_exact_length(folder: Path, tmp_path: Path, lengt
 
 
 def test_the_word_error_rate() -> None:
-    assert word_error_rate(["the cat sat"], ["The cat, sat."]) == 0
-    assert word_error_rate(["the hat sat down"], ["The cat sat."]) == pytest.approx(200 / 3)
-    assert word_error_rate(["", "no dog"], ["the cat", "No dog!"]) == 50
+    assert plain_word_error_rate(["the cat sat"], ["The cat, sat."]) == 0
+    assert plain_word_error_rate(["the hat sat down"], ["The cat sat."]) == pytest.approx(200 / 3)
+    assert plain_word_error_rate(["", "no dog"], ["the cat", "No dog!"]) == 50
 
 
 def test_who_reads_does_not_hear(fake_engine: Engine, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from transformers import AutoFeatureExtractor, AutoTokenizer
 
 import zen_edge
 from zen_edge.benchmarks.tiny_whisper import write_tiny_whisper
-from zen_edge.check_speech import voice
 from zen_edge.exporters import export
 from zen_edge.runtimes.pipelines.transcription import Pipeline
+from zen_edge.sounds import voice
 
 RATE = 16000
 

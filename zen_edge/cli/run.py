@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -127,8 +127,7 @@ def run(
     with zen_edge.load(bundle, device=device, threads=threads, verify=verify) as pipeline:
         hears = pipeline.manifest.task == "speech-recognition"
         write = _writer(format or ("times" if timestamps else "txt")) if hears else None
-        if hears and not translate and pipeline.manifest.generation.get("task_to_id"):
-            options.setdefault("task", "transcribe")  # some checkpoints do not say so themselves, and write nonsense if nobody does
+        options = cast(Any, pipeline).for_text(options) if hears else options
         if not hears and format is not None:
             raise OptionError(f"--format is for transcripts of speech, and this bundle is for {pipeline.manifest.task}: leave it out.")
         texts = _paths(inputs, file) if hears else _texts(inputs, file)

@@ -1,0 +1,89 @@
+"""What every pipeline that hears has in common: recordings in, transcripts out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from zen_edge.checked import parse
+from zen_edge.errors import BundleError, InputError, ZenEdgeError
+from zen_edge.files import LARGEST_MANIFEST, read_small
+from zen_edge.manifest import Manifest
+from zen_edge.runtimes.speech.transcript import Transcript
+
+FEATURES = "preprocessor_config.json"
+
+Audio = str | Path | bytes | np.ndarray[Any, Any]
+Answers = Iterator[tuple[int, Transcript | InputError]]
+
+
+class Recognizer(ABC):
+    """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
+
+    Audio is a path, the bytes of a file, or an array (samples,) with `sampling_rate=`.
+    """
+
+    hears: ClassVar[bool] = True
+    manifest: Manifest
+
+    def __call__(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> Any:
+        """The text of one recording, or of each of several in their order."""
+        texts = [best.text for best, *_ in self.generate(inputs, **self.for_text(options))]
+        return texts[0] if _is_one(inputs) else texts
+
+    def generate(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript]]:
+        """The transcript of each recording, in a list of one. Raises the InputError of the first that cannot be heard."""
+        recordings = _several(inputs)
+        found: dict[int, Transcript] = {}
+        for place, answer in self._answers(recordings, options):
+            if isinstance(answer, InputError):
+                raise type(answer)(f"input {place + 1} of {len(recordings)}: {answer}") if len(recordings) > 1 else answer
+            found[place] = answer
+        return [[found[place]] for place in range(len(recordings))]
+
+    def generate_each(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript] | ZenEdgeError]:
+        """Like `generate`, but a recording that cannot be heard gives its error in place of a transcript, and the others are heard."""
+        found = dict(self._answers(_several(inputs), options))
+        return [answer if isinstance(answer, InputError) else [answer] for _, answer in sorted(found.items())]
+
+    def for_text(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options with which a recording becomes what is said in it, where they leave that open."""
+        return dict(options)
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @abstractmethod
+    def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
+        """(place, answer) of every recording, in any order."""
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What a bundle says of how the model wants its audio."""
+    config = parse(read_small(folder / FEATURES, LARGEST_MANIFEST), FEATURES)
+    if not isinstance(config, dict):
+        raise BundleError(f"{FEATURES} does not say how the model wants its audio: export the model again.")
+    return config
+
+
+def _is_one(inputs: object) -> bool:
+    return isinstance(inputs, str | Path | bytes | np.ndarray)
+
+
+def _several(inputs: Any) -> Sequence[Audio]:
+    if _is_one(inputs):
+        return [inputs]
+    if isinstance(inputs, Sequence) and not isinstance(inputs, bytearray | memoryview):
+        return inputs
+    raise InputError(f"expected a path, bytes, an array of samples, or a list of these, got a value of type {type(inputs).__name__}.")
