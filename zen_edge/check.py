@@ -65,6 +65,10 @@ def parity(
         report, counts = check_ctc.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, bisect=bisect, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))
     elif check_speech.hears(manifest):
+        if bisect:
+            raise OptionError(
+                "bisecting is for texts and for models with one output for every frame, not for recognizers with a decoder: leave it out."
+            )
         report, counts = check_speech.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))
     else:

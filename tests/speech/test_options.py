@@ -129,3 +129,10 @@ def test_features_in_pieces_are_those_of_the_whole(pipeline, theirs, sounds):
     assert (sound, long) == (3001, True)
     features, sound, long = open_recording(audio[: 30 * RATE], RATE, pipeline._extractor, 3000)
     assert (features.frames, sound, long) == (3000, 3000, False)
+
+
+def test_bisecting_is_refused(bundle, checkpoint):
+    import zen_edge
+
+    with pytest.raises(OptionError, match="bisecting"):
+        zen_edge.parity(bundle, checkpoint, bisect=True)
