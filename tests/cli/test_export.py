@@ -93,3 +93,16 @@ def test_broken_checkpoints(zen, demo_checkpoint, tmp_path: Path):
     assert not (tmp_path / "out").exists()
     assert zen("export", tmp_path / "missing", tmp_path / "out").exit_code == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "vocab.json"]
+
+
+def test_an_interruption_that_a_library_made_an_error_of(zen, demo_checkpoint, tmp_path: Path, monkeypatch):
+    def interrupted(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("no result")  # in whose context the interruption is
+
+    monkeypatch.setattr("zen_edge.exporters.graphs.trace_encoder", interrupted)
+    done = zen("export", demo_checkpoint, tmp_path / "out")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (130, "zen-edge: interrupted")
+    assert not list(tmp_path.iterdir())

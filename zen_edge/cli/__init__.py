@@ -22,15 +22,26 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ZenEdgeError as error:
+            _end_interrupted(error)
             _end(error, str(error), error.exit_status)
         except KeyboardInterrupt as error:
-            _end(error, "interrupted", 130)
+            _end_interrupted(error)
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):  # typer's own; and the reader of stdout has seen enough
             raise
         except OSError as error:
             _end(error, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
         except Exception as error:  # noqa: BLE001 - a slip of ours ends in one line as well; the traceback is one variable away
+            _end_interrupted(error)
             _end(error, f"unexpected {type(error).__name__}: {error}; run it again with ZEN_EDGE_DEBUG=1 and report what it prints.", 1)
+
+
+def _end_interrupted(error: BaseException) -> None:
+    """Ends as interrupted, if that is what it is: libraries turn the interruption into an error of their own where it meets them at work."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    if cause is not None:
+        _end(error, "interrupted", 130)
 
 
 def _end(error: BaseException, text: str, status: int) -> NoReturn:
