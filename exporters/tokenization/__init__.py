@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.errors import UnsupportedModelError
-from zen_edge.exporters.tokenization.proof import HARD_LINES, SURROGATES, prove_tokenizer
+from zen_edge.exporters.tokenization.proof import HARD_LINES, SURROGATES, prove_tokenizer, prove_windows
 
-__all__ = ["HARD_LINES", "SURROGATES", "prove_tokenizer", "save_tokenizer", "task_prefixes"]
+__all__ = ["HARD_LINES", "SURROGATES", "prove_tokenizer", "prove_windows", "save_tokenizer", "task_prefixes"]
 
 
 def save_tokenizer(tokenizer: Any, folder: Path, prefix: str = "", prefixes: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -26,6 +26,50 @@ def prove_tokenizer(
         return sum(1 for _ in _comparisons(tokenizer, encode, decode, forced_bos_token_id, prefix))
 
 
+def prove_windows(tokenizer: Any, windows: Callable[..., Sequence[Any]]) -> int:
+    """The same of pairs, a question and a context, in windows: ids, types, characters, words and parts of every token. windows: `(first, second, most=,
+    stride=)` to `tokenizers.Encoding`s. Returns the number of pairs compared. Raises CheckFailedError with the first difference."""
+    return sum(1 for _ in _window_comparisons(tokenizer, windows))
+
+
+def _window_comparisons(tokenizer: Any, windows: Callable[..., Sequence[Any]]) -> Iterator[None]:
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+    for number, line in enumerate(_pair_lines(tokenizer)):
+        question = QUESTIONS[number % len(QUESTIONS)]
+        asked = len(tokenizer(question, add_special_tokens=False)["input_ids"])
+        room, stride = SIZES[number % len(SIZES)]
+        most = asked + special + room
+        theirs = tokenizer(
+            question,
+            line,
+            truncation="only_second",
+            max_length=most,
+            stride=stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_token_type_ids=True,
+        )
+        ours = windows(question, line, most=most, stride=stride)
+        given = (question, line, most, stride)
+        _require_equal("ids of windows", given, [one.ids for one in ours], theirs["input_ids"])
+        if "token_type_ids" in tokenizer.model_input_names:  # elsewhere they differ from window to window, and nobody reads them
+            _require_equal("token types", given, [one.type_ids for one in ours], theirs["token_type_ids"])
+        _require_equal("characters of tokens", given, [one.offsets for one in ours], theirs["offset_mapping"])
+        for place, one in enumerate(ours):
+            _require_equal("words of tokens", given, one.word_ids, theirs.word_ids(place))
+            _require_equal("parts of tokens", given, one.sequence_ids, theirs.sequence_ids(place))
+        yield
+
+
+def _pair_lines(tokenizer: Any) -> Iterator[str]:
+    for line in filter(None, HARD_LINES):  # transformers takes an empty one for none
+        yield line
+        yield f"{line} and then {line}, {line}"
+    yield " ".join(line for line in HARD_LINES if len(line) < 100)
+    for token in tokenizer.all_special_tokens:
+        yield from (line.replace("{}", token) for line in ("{}", "a{}b and a {} b", "{}{} {}"))
+
+
 def _comparisons(
     tokenizer: Any,
     encode: Callable[..., Sequence[int]],
@@ -131,5 +175,8 @@ HARD_LINES = (
     ">>fra<</s>", "</s>>>fr<< x",
     "▁", "▁▁", "▁a", "a▁b", " ▁ ", "⁇", " ⁇ ", "<unk>⁇", "isn ' t", "it 's . ok ?",
 )  # fmt: skip
+
+QUESTIONS = ("Who wrote it?", "x", "Où est-ce, «là» ?", "誰が書きましたか", "[SEP] </s> what?", "  كم  عمره ؟ ")
+SIZES = ((7, 3), (1, 0), (12, 11), (30, 10), (1000, 128))  # tokens of context in a window, and how many of these two windows share
 
 SURROGATES = ("\ud800", "a \udfff b", ">>\ud83d<< x", "\udc80 as read with surrogateescape")

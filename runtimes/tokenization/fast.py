@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-from zen_edge.errors import BundleError, InputError
+from zen_edge.errors import BundleError, InputError, OptionError
 from zen_edge.runtimes.tokenization.special_tokens import SpecialTokens
 from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode
+
+STRIDE = 128  # tokens that windows share, as in transformers
 
 
 def load(folder: Path, settings: Mapping[str, Any]) -> "FastTokenizer":
@@ -23,6 +25,8 @@ class FastTokenizer:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._tokenizer = _read(folder / "tokenizer.json")
         self._tokenizer.encode_special_tokens = bool(settings["split_special_tokens"])
+        # Run apart from the rest, and once: a byte-level one trims the offsets of its tokens each time it is run.
+        self._template, self._tokenizer.post_processor = self._tokenizer.post_processor, None
         self._special_tokens = SpecialTokens.from_settings(settings)
         self._has_languages = bool(self._special_tokens.languages)
         self._clean_up = bool(settings["clean_up_tokenization_spaces"])
@@ -34,9 +38,39 @@ class FastTokenizer:
         require_unicode(text)
         self.forced_bos_token_id(target_lang)  # raises for a language it does not have
         if not self._has_languages and source_lang is None:
-            return list(self._tokenizer.encode(text).ids)
+            return list(self._around(self._tokenizer.encode(text)).ids)
         # The template in the file holds one language only, so with languages the prefix and the suffix come from the settings.
         return self._special_tokens.around(self._tokenizer.encode(text, add_special_tokens=False).ids, source_lang)
+
+    def encoding(self, text: str, pair: str | None = None) -> Encoding:
+        """A text, or a pair of them, with all that is known of its tokens (ids, type ids, characters, words); special tokens included, nothing truncated. An
+        empty pair is none, as in transformers. Raises InputError for text that is no Unicode."""
+        return self._around(self._parts(text), self._parts(pair) if pair else None)
+
+    def windows(self, first: str, second: str, *, most: int, stride: int | None = None, first_most: int | None = None) -> list[Encoding]:
+        """The pair in windows of at most `most` tokens, each with the whole of `first` and a part of `second` that begins with the last `stride` tokens of
+        the part before it. stride: None for 128, less where windows are short. first_most: of a `first` with more tokens than that, only so many are asked.
+
+        Raises InputError where `first` leaves no room, OptionError for a stride that is as long as a part.
+        """
+        asked, text = self._parts(first), self._parts(second)
+        if first_most is not None and len(asked) > first_most:
+            asked = self._parts(first[: asked.offsets[first_most - 1][1]])
+        room = most - len(asked) - (self._template.num_special_tokens_to_add(is_pair=True) if self._template else 0)
+        if room < 1:
+            raise InputError(f"the question has {len(asked)} tokens and leaves no room for the context in {most}: ask a shorter one.")
+        if len(text) > room:
+            text.truncate(room, _overlap(stride, most, room))
+        return [self._around(asked, part) for part in (text, *text.overflowing)]
+
+    def _parts(self, text: str) -> Encoding:
+        require_unicode(text)
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def _around(self, encoding: Encoding, pair: Encoding | None = None) -> Encoding:
+        """With special tokens."""
+        whole: Encoding = self._tokenizer.post_process(encoding, pair) if self._template is None else self._template.process(encoding, pair)
+        return whole
 
     def encode_target(self, text: str) -> list[int]:
         require_unicode(text)
@@ -51,6 +85,17 @@ class FastTokenizer:
 
     def forced_bos_token_id(self, target_lang: str | None) -> int | None:
         return self._special_tokens.forced_bos_token_id(target_lang)
+
+
+def _overlap(stride: int | None, most: int, room: int) -> int:
+    if stride is None:
+        usual = min(STRIDE, most // 2)
+        return usual if usual < room else room // 2
+    if stride >= room:
+        raise OptionError(
+            f"doc_stride={stride} is not less than the {room} tokens of context that one window holds beside the question: give a smaller one."
+        )
+    return stride
 
 
 def _read(path: Path) -> Tokenizer:

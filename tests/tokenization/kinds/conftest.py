@@ -10,20 +10,23 @@ from typing import Any
 import pytest
 from sacremoses import MosesTokenizer
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as Backend
 from transformers import (
+    AlbertTokenizer,
     AutoTokenizer,
     BartTokenizer,
     BertTokenizer,
     BlenderbotSmallTokenizer,
     BlenderbotTokenizer,
     ByT5Tokenizer,
+    DebertaV2Tokenizer,
     FSMTTokenizer,
     LEDTokenizer,
     M2M100Tokenizer,
     MBart50Tokenizer,
     MBartTokenizer,
+    MPNetTokenizer,
     NllbTokenizer,
     PegasusTokenizer,
     PLBartTokenizer,
@@ -31,6 +34,7 @@ from transformers import (
     ProphetNetTokenizer,
     RobertaTokenizer,
     T5Tokenizer,
+    XLMRobertaTokenizer,
 )
 
 from zen_edge.exporters.tokenization import save_tokenizer
@@ -292,6 +296,45 @@ def prophetnet_file(folder: Path) -> str:
     return str(folder / "words.txt")
 
 
+def albert(folder: Path) -> Any:
+    special = [("<pad>", 0.0), ("<unk>", 0.0), ("[CLS]", 0.0), ("[SEP]", 0.0), ("[MASK]", 0.0)]
+    return AlbertTokenizer(vocab=[*special, *unigram()], model_max_length=512)
+
+
+def xlm_roberta(folder: Path) -> Any:
+    return XLMRobertaTokenizer(vocab=fairseq_unigram())
+
+
+def deberta_v2(folder: Path) -> Any:
+    special = [("[PAD]", 0.0), ("[CLS]", 0.0), ("[SEP]", 0.0), ("[UNK]", 0.0)]
+    return DebertaV2Tokenizer(vocab=[*special, *unigram(), ("[MASK]", 0.0)], do_lower_case=False)
+
+
+def mpnet(folder: Path) -> Any:
+    words = [word for word in wordpiece() if not word.startswith("[")]
+    return MPNetTokenizer(vocab={word: id for id, word in enumerate(["<s>", "<pad>", "</s>", "[UNK]", *words, "<mask>"])})
+
+
+def roberta(folder: Path) -> Any:
+    return RobertaTokenizer(**bytes_bpe(), add_prefix_space=True)
+
+
+def modernbert(folder: Path) -> Any:
+    """No class of its own: byte-level pieces between BERT's special tokens."""
+    pieces = bytes_bpe()
+    special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    vocab = {word: id for id, word in enumerate([*special, *(word for word in pieces["vocab"] if not word.startswith("<"))])}
+    backend = Backend(models.BPE(vocab, [merge for merge in pieces["merges"] if set(merge) <= vocab.keys() and "".join(merge) in vocab]))
+    backend.normalizer, backend.pre_tokenizer = normalizers.NFC(), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    ends = [(word, vocab[word]) for word in ("[CLS]", "[SEP]")]
+    backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends)
+    words = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=True, **words)
+
+
+OF_ENCODERS: tuple[Callable[[Path], Any], ...] = (bert, bert_cased, roberta, roberta_cleaned, modernbert, albert, xlm_roberta, deberta_v2, mpnet)
+
 KINDS: tuple[Callable[[Path], Any], ...] = (
     t5, t5_from_sentencepiece, umt5, pegasus, bart, roberta_cleaned, led_cleaned_all_the_same, blenderbot, bert, bert_cased,
     mbart, mbart50, nllb, nllb_legacy_with_few_languages, nllb_without_languages, m2m_100, m2m_100_bare, plbart, plbart_multi, byt5, byt5_with_added_words,
@@ -318,6 +361,11 @@ def make_kind(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[P
 
 @pytest.fixture(scope="session", params=KINDS, ids=lambda build: build.__name__)
 def kind(request: pytest.FixtureRequest, make_kind: Callable[[Callable[[Path], Any]], Kind]) -> Kind:
+    return make_kind(request.param)
+
+
+@pytest.fixture(scope="session", params=OF_ENCODERS, ids=lambda build: build.__name__)
+def encoder_kind(request: pytest.FixtureRequest, make_kind: Callable[[Callable[[Path], Any]], Kind]) -> Kind:
     return make_kind(request.param)
 
 
