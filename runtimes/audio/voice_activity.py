@@ -76,25 +76,48 @@ class VoiceActivity:
 
     def segments(self, blocks: Iterable[Sound], rules: Rules = Rules()) -> Iterator[Speech]:
         """blocks: mono float32 at 16 kHz, (samples,) each, of any lengths, one after the other -> its speech, in order, each as soon as it has ended."""
-        count = [0]  # samples so far
-        for span in _spans(self._probabilities(blocks, count), rules):
-            start = span.start * FRAME / RATE - (0 if span.cut_start else rules.margin)
-            end = span.end * FRAME / RATE + (0 if span.cut_end else rules.margin)
-            yield Speech(max(start, 0.0), min(end, count[0] / RATE))
+        listener = self.listen(rules)
+        for block in blocks:
+            yield from listener.feed(block)
+        yield from listener.finish()
 
     def probabilities(self, blocks: Iterable[Sound]) -> Iterator[NDArray[np.float32]]:
         """Of speech, (frames,) for so many frames of 32 ms at a time; the last frame is filled up with silence."""
-        return self._probabilities(blocks, [0])
+        frames = _Frames(self._session, FRAMES)
+        for block in blocks:
+            yield from frames.feed(block)
+        yield from frames.finish()
 
-    def _probabilities(self, blocks: Iterable[Sound], count: list[int]) -> Iterator[NDArray[np.float32]]:
-        h, c = np.zeros(STATE, np.float32), np.zeros(STATE, np.float32)
-        before = np.zeros(CONTEXT, np.float32)
-        for sound in _whole_frames(blocks, count):
-            samples = np.concatenate([before, sound])
-            seen = np.lib.stride_tricks.sliding_window_view(samples, CONTEXT + FRAME)[::FRAME]  # (frames, CONTEXT + FRAME)
-            found = self._session.run({"input": np.ascontiguousarray(seen), "h": h, "c": c}, ("speech_probs", "hn", "cn"))
-            before, h, c = samples[-CONTEXT:], found["hn"].numpy(), found["cn"].numpy()
-            yield found["speech_probs"].numpy()
+    def listen(self, rules: Rules = Rules(), frames: int = FRAMES) -> Listener:
+        """For sound that comes bit by bit. frames: looked at together; fewer are answered sooner, and cost more each."""
+        return Listener(_Frames(self._session, frames), rules)
+
+
+class Listener:
+    """Hears one sound, in blocks as `VoiceActivity.segments` takes them, and tells its speech as soon as it has ended."""
+
+    def __init__(self, frames: _Frames, rules: Rules) -> None:
+        self._frames, self._rules, self._spans = frames, rules, _Spans(rules)
+
+    @property
+    def settled(self) -> float:
+        """Seconds: no speech that is still to be told begins before."""
+        return max(self._spans.opened * FRAME / RATE - (0 if self._spans.cut else self._rules.margin), 0.0)
+
+    def feed(self, block: Sound) -> Iterator[Speech]:
+        for probabilities in self._frames.feed(block):
+            yield from map(self._speech, self._spans.feed(probabilities))
+
+    def finish(self) -> Iterator[Speech]:
+        """Of what is left: the sound has ended."""
+        for probabilities in self._frames.finish():
+            yield from map(self._speech, self._spans.feed(probabilities))
+        yield from map(self._speech, self._spans.finish())
+
+    def _speech(self, span: _Span) -> Speech:
+        start = span.start * FRAME / RATE - (0 if span.cut_start else self._rules.margin)
+        end = span.end * FRAME / RATE + (0 if span.cut_end else self._rules.margin)
+        return Speech(max(start, 0.0), min(end, self._frames.samples / RATE))
 
 
 def windows(segments: Iterable[Speech], longest: float) -> Iterator[tuple[Speech, ...]]:
@@ -109,59 +132,98 @@ def windows(segments: Iterable[Speech], longest: float) -> Iterator[tuple[Speech
         yield tuple(held)
 
 
-def _whole_frames(blocks: Iterable[Sound], count: list[int]) -> Iterator[Sound]:
-    """At most FRAMES frames at a time, the last filled up with zeros; `count[0]` is how many samples there were."""
-    held, size = list[Sound](), 0
-    for block in blocks:
+class _Frames:
+    """The probabilities of one sound, `together` frames at a time."""
+
+    def __init__(self, session: Session, together: int) -> None:
+        self._session, self._size = session, together * FRAME
+        self._h, self._c, self._before = np.zeros(STATE, np.float32), np.zeros(STATE, np.float32), np.zeros(CONTEXT, np.float32)
+        self._held, self._count = list[Sound](), 0
+        self.samples = 0  # so far
+
+    def feed(self, block: Sound) -> Iterator[NDArray[np.float32]]:
         if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype != np.float32:
             shape = f"{block.dtype} {block.shape}" if isinstance(block, np.ndarray) else type(block).__name__
             raise AudioError(f"voice activity is found in float32 arrays (samples,) at {RATE} Hz; given was {shape}.")
-        count[0] += len(block)
-        for start in range(0, len(block), FRAME * FRAMES):
-            piece = block[start : start + FRAME * FRAMES]
-            held.append(piece)
-            size += len(piece)
-            if size >= FRAME * FRAMES:
-                joined = np.concatenate(held)
-                yield joined[: FRAME * FRAMES]
-                held, size = [joined[FRAME * FRAMES :].copy()], size - FRAME * FRAMES
-    if size:
-        yield np.pad(np.concatenate(held), (0, -size % FRAME))
+        self.samples += len(block)
+        for start in range(0, len(block), self._size):
+            piece = block[start : start + self._size]
+            self._held.append(piece)
+            self._count += len(piece)
+            if self._count >= self._size:
+                joined = np.concatenate(self._held)
+                self._held, self._count = [joined[self._size :].copy()], self._count - self._size
+                yield self._probabilities(joined[: self._size])
+
+    def finish(self) -> Iterator[NDArray[np.float32]]:
+        """Of what is left, filled up with silence."""
+        if self._count:
+            yield self._probabilities(np.pad(np.concatenate(self._held), (0, -self._count % FRAME)))
+            self._held, self._count = [], 0
+
+    def _probabilities(self, sound: Sound) -> NDArray[np.float32]:
+        samples = np.concatenate([self._before, sound])
+        seen = np.lib.stride_tricks.sliding_window_view(samples, CONTEXT + FRAME)[::FRAME]  # (frames, CONTEXT + FRAME)
+        found = self._session.run({"input": np.ascontiguousarray(seen), "h": self._h, "c": self._c}, ("speech_probs", "hn", "cn"))
+        self._before, self._h, self._c = samples[-CONTEXT:], found["hn"].numpy(), found["cn"].numpy()
+        return found["speech_probs"].numpy()
 
 
-def _spans(probabilities: Iterable[NDArray[np.float32]], rules: Rules) -> Iterator[_Span]:
+class _Spans:
     """Speech in frames: it begins at the threshold, and ends where the probability stays under it for `least_silence`."""
-    silence, least = _frames(rules.least_silence), _frames(rules.least_speech)
-    longest = None if rules.longest is None else int((rules.longest - 2 * rules.margin) * RATE / FRAME)
-    start = quiet = None  # frames where the segment began, and where the silence did that may end it
-    held: list[float] = []  # probabilities since `start`, where it may have to be cut
-    cut, frame = False, 0
-    for block in probabilities:
-        for probability in block.tolist():
-            if start is None:
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._silence, self._least = _frames(rules.least_silence), _frames(rules.least_speech)
+        self._longest = None if rules.longest is None else int((rules.longest - 2 * rules.margin) * RATE / FRAME)
+        self._start: int | None = None  # the frame where the segment began
+        self._quiet: int | None = None  # where the silence did that may end it
+        self._held: list[float] = []  # probabilities since `_start`, where it may have to be cut
+        self._frame = 0
+        self.cut = False  # whether it began at a cut
+
+    @property
+    def opened(self) -> int:
+        """The frame where the next span begins, or may begin."""
+        return self._frame if self._start is None else self._start
+
+    def feed(self, probabilities: NDArray[np.float32]) -> Iterator[_Span]:
+        rules = self._rules
+        for probability in probabilities.tolist():
+            if self._start is None:
                 if probability >= rules.threshold:
-                    start, quiet, cut, held = frame, None, False, []
+                    self._start, self._quiet, self._held = self._frame, None, []
             elif probability >= rules.threshold:
-                quiet = None
-            elif probability < rules.threshold - HYSTERESIS and quiet is None:
-                quiet = frame
-            frame += 1
-            if start is None:
+                self._quiet = None
+            elif probability < rules.threshold - HYSTERESIS and self._quiet is None:
+                self._quiet = self._frame
+            self._frame += 1
+            if self._start is None:
                 continue
-            if quiet is not None and frame - quiet >= silence:
-                if quiet > start and (cut or quiet - start >= least):
-                    yield _Span(start, quiet, cut, False)
-                start = None
-            elif longest is not None:
-                held.append(probability)
-                if len(held) >= longest:
-                    at = longest // 2 + int(np.argmin(held[longest // 2 :]))
-                    yield _Span(start, start + at, cut, True)
-                    start, cut, held = start + at, True, held[at:]
-                    quiet = None if quiet is None else max(quiet, start)
-    end = quiet or frame
-    if start is not None and end > start and (cut or end - start >= least):
-        yield _Span(start, end, cut, False)
+            if self._quiet is not None and self._frame - self._quiet >= self._silence:
+                yield from self._ended(self._quiet)
+            elif self._longest is not None:
+                self._held.append(probability)
+                if len(self._held) >= self._longest:
+                    yield self._cut()
+
+    def finish(self) -> Iterator[_Span]:
+        yield from self._ended(self._quiet or self._frame)
+
+    def _cut(self) -> _Span:
+        """At the least likely frame of the second half."""
+        assert self._start is not None
+        half = len(self._held) // 2
+        at = half + int(np.argmin(self._held[half:]))
+        found = _Span(self._start, self._start + at, self.cut, True)
+        self._start, self._held, self.cut = found.end, self._held[at:], True
+        self._quiet = None if self._quiet is None else max(self._quiet, found.end)
+        return found
+
+    def _ended(self, end: int) -> Iterator[_Span]:
+        if self._start is not None and end > self._start and (self.cut or end - self._start >= self._least):
+            yield _Span(self._start, end, self.cut, False)
+        self._start, self.cut = None, False
 
 
 def _frames(seconds: float) -> int:

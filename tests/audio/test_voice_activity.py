@@ -9,7 +9,7 @@ import pytest
 
 from zen_edge.errors import AudioError, OptionError
 from zen_edge.runtimes.audio import read_audio
-from zen_edge.runtimes.audio.voice_activity import FRAME, RATE, Rules, Speech, VoiceActivity, _spans, windows
+from zen_edge.runtimes.audio.voice_activity import FRAME, RATE, Rules, Speech, VoiceActivity, _Spans, windows
 
 CLIP = Path(__file__).parents[1] / "data" / "speech.flac"  # one sentence of benchmarks/make_speech.py; its sound begins and ends at
 SOUNDS = (0.24, 3.52)
@@ -112,8 +112,11 @@ def test_long_sound_takes_little_memory(detector, clip):
     assert peak < 8e6  # the 300 s are 19 MB
 
 
-def spans(probabilities, **rules):
-    return list(_spans([np.array(probabilities, np.float32)], Rules(**rules)))
+def spans(probabilities, at=(), **rules):
+    """at: where what is fed is divided."""
+    found = _Spans(Rules(**rules))
+    parts = np.split(np.array(probabilities, np.float32), at)
+    return [*itertools.chain.from_iterable(found.feed(part) for part in parts), *found.finish()]
 
 
 def test_segments_hold_all_speech_apart_and_no_longer_than_asked():
@@ -124,7 +127,7 @@ def test_segments_hold_all_speech_apart_and_no_longer_than_asked():
         levels = np.repeat(rng.choice([0.05, 0.4, 0.9], 60), rng.integers(1, 30, 60))
         values = np.clip(levels + rng.normal(0, 0.02, len(levels)), 0, 1)
         rules = Rules(longest=float(rng.choice([2.0, 5.0])))
-        found = list(_spans([values[:100].astype(np.float32), values[100:].astype(np.float32)], rules))
+        found = spans(values, [100], longest=rules.longest)
         most = int((rules.longest - 2 * rules.margin) * RATE / FRAME)
         covered = np.zeros(len(values), bool)
         for span in found:
