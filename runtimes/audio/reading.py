@@ -59,10 +59,10 @@ def read_blocks(source: Source, sampling_rate: int | None, wanted: int, samples:
 def _resampled(source: Source, sampling_rate: int | None, wanted: int) -> Iterator[NDArray[np.float32]]:
     """Pieces of mono at `wanted` Hz, at least one sample in all."""
     with _opened(source, sampling_rate) as (rate, pieces):
-        resample = _resampler(rate, wanted)
+        resample = resampler(rate, wanted)
         count = 0
         for piece in pieces:
-            found = resample(_checked(piece), False)
+            found = resample(mono(piece), False)
             count += len(found)
             yield found
         found = resample(np.zeros(0, np.float32), True)
@@ -71,7 +71,7 @@ def _resampled(source: Source, sampling_rate: int | None, wanted: int) -> Iterat
         yield found
 
 
-def _resampler(rate: int, wanted: int) -> Any:
+def resampler(rate: int, wanted: int) -> Any:
     """A function of a piece and whether it is the last -> that piece at `wanted` Hz; it remembers what it needs of the pieces before."""
     if rate == wanted:
         return lambda piece, last: piece
@@ -85,10 +85,10 @@ def _opened(source: Source, sampling_rate: int | None) -> Iterator[tuple[int, It
     if isinstance(source, np.ndarray):
         if sampling_rate is None:
             raise AudioError("an array does not say its sampling rate: give sampling_rate=, in Hz.")
-        yield _checked_rate(sampling_rate, "sampling_rate"), _pieces_of(source)
+        yield checked_rate(sampling_rate, "sampling_rate"), _pieces_of(source)
     elif isinstance(source, (str, Path, bytes)):
         with _sound_file(source) as file:
-            rate = _checked_rate(file.samplerate, _name(source))
+            rate = checked_rate(file.samplerate, _name(source))
             if sampling_rate not in (None, rate):
                 raise AudioError(f"{_name(source)} was recorded at {rate} Hz, and sampling_rate={sampling_rate} was given: leave it out for a file.")
             yield rate, _pieces_in(file, source)
@@ -97,11 +97,15 @@ def _opened(source: Source, sampling_rate: int | None) -> Iterator[tuple[int, It
 
 
 def _pieces_of(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Floats, -1..1 for integers."""
     if array.ndim not in (1, 2):
         raise AudioError(f"an array of audio is (samples,) or (samples, channels); given was one of shape {array.shape}.")
     if array.ndim == 2 and array.shape[1] > max(array.shape[0], 1):
         raise AudioError(f"an array of audio is (samples, channels), and one of shape {array.shape} has more channels than samples: transpose it.")
+    return scaled(array)
+
+
+def scaled(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Pieces of it in floats, -1..1 for integers. Raises AudioError for other types."""
     if array.dtype.kind != "f" and array.dtype.name not in SCALES:
         raise AudioError(f"audio is of {', '.join(SCALES)} or floats in -1..1; given was {array.dtype}.")
     zero, full = SCALES.get(array.dtype.name, (0, 1.0))
@@ -109,19 +113,19 @@ def _pieces_of(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
         yield (array[start : start + READ].astype(np.float64) - zero) / full
 
 
-def _checked(piece: NDArray[Any]) -> NDArray[np.float32]:
-    """Mono. AudioError for numbers that are not finite, or that no recording has."""
-    mono = piece.mean(axis=1) if piece.ndim == 2 else piece
-    if mono.size:
-        loudest = np.abs(mono).max()
+def mono(piece: NDArray[Any]) -> NDArray[np.float32]:
+    """Floats (samples,) or (samples, channels) -> (samples,). AudioError for numbers that are not finite, or that no recording has."""
+    mixed = piece.mean(axis=1) if piece.ndim == 2 else piece
+    if mixed.size:
+        loudest = np.abs(mixed).max()
         if not np.isfinite(loudest):
             raise AudioError("the audio holds numbers that are not finite (NaN or infinity).")
         if loudest > LOUDEST:
             raise AudioError(f"the audio holds {loudest:.3g}, and samples are floats in -1..1.")
-    return np.ascontiguousarray(mono, np.float32)
+    return np.ascontiguousarray(mixed, np.float32)
 
 
-def _checked_rate(rate: Any, name: str) -> int:
+def checked_rate(rate: Any, name: str) -> int:
     if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or not RATES[0] <= rate <= RATES[1]:
         raise AudioError(f"{name} is {rate!r}: a sampling rate is a whole number of Hz from {RATES[0]} to {RATES[1]}.")
     return int(rate)

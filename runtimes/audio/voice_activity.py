@@ -166,7 +166,8 @@ class _Frames:
         seen = np.lib.stride_tricks.sliding_window_view(samples, CONTEXT + FRAME)[::FRAME]  # (frames, CONTEXT + FRAME)
         found = self._session.run({"input": np.ascontiguousarray(seen), "h": self._h, "c": self._c}, ("speech_probs", "hn", "cn"))
         self._before, self._h, self._c = samples[-CONTEXT:], found["hn"].numpy(), found["cn"].numpy()
-        return found["speech_probs"].numpy()
+        probabilities: NDArray[np.float32] = found["speech_probs"].numpy()
+        return probabilities
 
 
 class _Spans:

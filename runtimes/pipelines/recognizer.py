@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -11,12 +11,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from zen_edge.checked import parse
-from zen_edge.errors import BundleError, InputError, ZenEdgeError
+from zen_edge.errors import AudioError, BundleError, InputError, OptionError, ZenEdgeError
 from zen_edge.files import LARGEST_MANIFEST, read_small
 from zen_edge.manifest import Manifest
-from zen_edge.runtimes.speech.transcript import Transcript
+from zen_edge.runtimes.audio import Extractor, Sound
+from zen_edge.runtimes.speech.live import LONGEST, PAUSE, Live, live_rules, streamed
+from zen_edge.runtimes.speech.transcript import Segment, Transcript
 
 FEATURES = "preprocessor_config.json"
+OF_RECORDINGS = ("batched", "condition_on_prev_tokens", "token_log_probs")  # options that mean nothing for the segments of a stream
 
 Audio = str | Path | bytes | np.ndarray[Any, Any]
 Answers = Iterator[tuple[int, Transcript | InputError]]
@@ -30,6 +33,8 @@ class Recognizer(ABC):
 
     hears: ClassVar[bool] = True
     manifest: Manifest
+    _extractor: Extractor
+    _longest: float = 30.0  # seconds that are heard at once
 
     def __call__(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> Any:
         """The text of one recording, or of each of several in their order."""
@@ -51,9 +56,44 @@ class Recognizer(ABC):
         found = dict(self._answers(_several(inputs), options))
         return [answer if isinstance(answer, InputError) else [answer] for _, answer in sorted(found.items())]
 
+    def stream(
+        self, blocks: Iterable[Sound], /, *, sampling_rate: int, pause: float = PAUSE, longest: float = LONGEST, **options: Any
+    ) -> Iterator[Segment]:
+        """What is said in a sound while it comes, each segment as soon as it is settled, with its times in the whole.
+
+        blocks: arrays (samples,) or (samples, channels) of any sizes. pause: seconds of silence that settle what was said before them. longest: seconds of
+        unbroken speech, which is cut there. Each stretch of speech is heard as a recording by itself, with these options.
+        """
+        return streamed(self.live(sampling_rate=sampling_rate, pause=pause, longest=longest, **options), blocks)
+
+    def live(self, *, sampling_rate: int, pause: float = PAUSE, longest: float = LONGEST, **options: Any) -> Live:
+        """As `stream`, for a caller that is given the blocks: `feed` and `finish` of what this returns answer with segments."""
+        for name in OF_RECORDINGS:
+            if options.get(name):
+                raise OptionError(f"{name} is for recordings: the segments of a stream are heard each by itself; leave it out.")
+        options = {**self.for_text(options), "sampling_rate": self._extractor.sampling_rate}
+        for _ in self._answers((), options):  # raises for options that are wrong before any sound comes
+            pass
+
+        def hear(audio: Sound) -> Transcript | None:
+            nonlocal options
+            ((_, found),) = self._answers([audio], options)
+            if isinstance(found, AudioError):  # it is too short: nothing else is wrong with sound that was cut here
+                return None
+            if isinstance(found, InputError):
+                raise found
+            options = self._following(options, found)
+            return found
+
+        return Live(hear, sampling_rate, self._extractor.sampling_rate, live_rules(pause, longest, self._longest))
+
     def for_text(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options with which a recording becomes what is said in it, where they leave that open."""
         return dict(options)
+
+    def _following(self, options: dict[str, Any], found: Transcript) -> dict[str, Any]:
+        """The options for the parts of a stream that come after one with this transcript."""
+        return options
 
     @abstractmethod
     def close(self) -> None: ...

@@ -38,6 +38,8 @@ class Pipeline(Recognizer):
     doubtful; `window="full"` hears whole windows only, as transformers does.
     """
 
+    _extractor: LogMel
+
     def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         tokenizer = load_tokenizer(folder, manifest.tokenizer)
@@ -52,6 +54,7 @@ class Pipeline(Recognizer):
         self._options = SettingsReader(manifest.generation, self._vocabulary, tokenizer)
         try:
             self._window = manifest.limits["max_source_length"]
+            self._longest = self._window * self._extractor.hop / self._extractor.sampling_rate
             self._heads = [(int(layer), int(head)) for layer, head in manifest.generation.get("alignment_heads") or ()]
             self._filter = int(manifest.generation.get("median_filter_width", 7))
         except (KeyError, TypeError, ValueError) as error:
@@ -64,6 +67,11 @@ class Pipeline(Recognizer):
         if not generation.get("task_to_id") or generation.get("forced_decoder_ids") or self._vocabulary.multilingual is False:
             return dict(options)
         return {"task": generation.get("task") or "transcribe", **options}
+
+    def _following(self, options: dict[str, Any], found: Transcript) -> dict[str, Any]:
+        """The language of the first words is that of the stream."""
+        detects = self._vocabulary.languages and not self.manifest.generation.get("forced_decoder_ids") and options.get("language") is None
+        return {**options, "language": found.language} if detects and found.text.strip() else options
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens and times left out."""
@@ -95,9 +103,7 @@ class Pipeline(Recognizer):
         timed = bool(settings.timestamps)
         prompts = settings.timed_prompts if timed else settings.prompts
         try:
-            cut = parts(
-                source, settings.sampling_rate, self._extractor.sampling_rate, self._window * self._extractor.hop / self._extractor.sampling_rate
-            )
+            cut = parts(source, settings.sampling_rate, self._extractor.sampling_rate, self._longest)
             return self._transcript(hear_parts(cut, hear, self._extractor, prompts[place], plan, self._together()), timed, settings)
         except InputError as error:
             return error
@@ -131,7 +137,7 @@ class Pipeline(Recognizer):
                         if settings.timestamps is False:
                             raise InputError(
                                 f"the audio lasts {sound * self._extractor.hop / self._extractor.sampling_rate:.0f} s, and only one of up to "
-                                f"{self._window * self._extractor.hop / self._extractor.sampling_rate:.0f} s is heard with return_timestamps=False: leave it out."
+                                f"{self._longest:.0f} s is heard with return_timestamps=False: leave it out."
                             )
                         long.append(place)
                         continue

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.runtimes.audio.log_mel import LogMel
 from zen_edge.runtimes.audio.reading import Source, read_blocks
-from zen_edge.runtimes.audio.voice_activity import RATE, Rules, Speech, VoiceActivity, windows
+from zen_edge.runtimes.audio.voice_activity import RATE, Rules, Speech, windows
+from zen_edge.runtimes.speech.live import detector
 from zen_edge.runtimes.speech.prompts import Prompt
 from zen_edge.runtimes.speech.sequential import Piece, Plan, Recorded, Recording, Whole, hear_all, recording
 from zen_edge.runtimes.speech.windows import Heard, Window
@@ -32,15 +32,9 @@ class Part:
 
 def parts(source: Source, sampling_rate: int | None, wanted: int, longest: float) -> Iterator[Part]:
     """The stretches of `source` that hold speech, cut where nobody speaks, at most `longest` seconds each, at `wanted` Hz. Raises AudioError."""
-    speech = _detector().segments(read_blocks(source, sampling_rate, RATE, BLOCK), Rules(longest=longest))
+    speech = detector().segments(read_blocks(source, sampling_rate, RATE, BLOCK), Rules(longest=longest))
     stretches = [Speech(found[0].start, found[-1].end) for found in windows(speech, longest)]
     return _cut(read_blocks(source, sampling_rate, wanted, BLOCK), stretches, wanted)
-
-
-@cache
-def _detector() -> VoiceActivity:
-    """Loaded when the first long recording is cut; it keeps nothing between calls."""
-    return VoiceActivity()
 
 
 def _cut(blocks: Iterator[NDArray[np.float32]], stretches: Sequence[Speech], rate: int) -> Iterator[Part]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -15,6 +15,9 @@ class Word:
     start: float
     end: float
     probability: float
+
+    def moved(self, start: float, end: float) -> Word:
+        return replace(self, start=_on_clock(self.start, start, end), end=_on_clock(self.end, start, end))
 
     def to_json(self) -> dict[str, Any]:
         return {"text": self.text, "start": self.start, "end": self.end, "probability": _finite(self.probability)}
@@ -33,6 +36,11 @@ class Segment:
     no_speech_prob: float
     temperature: float = 0.0
     words: tuple[Word, ...] = ()
+
+    def moved(self, start: float, end: float) -> Segment:
+        """On the clock of a sound of which that in which it was heard is the part from `start` to `end`, in seconds."""
+        words = tuple(word.moved(start, end) for word in self.words)
+        return replace(self, start=_on_clock(self.start, start, end), end=_on_clock(self.end, start, end), words=words)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -72,6 +80,10 @@ class Transcript:
         if self.segments:
             found["segments"] = [segment.to_json() for segment in self.segments]
         return found
+
+
+def _on_clock(seconds: float, start: float, end: float) -> float:
+    return round(min(start + seconds, end), 2)
 
 
 def _finite(number: float) -> float | None:

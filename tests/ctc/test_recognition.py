@@ -2,6 +2,7 @@
 
 import threading
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import transformers
 from zen_edge import check
 from zen_edge.errors import AudioError, BundleError, CheckFailedError, InputError, OptionError
 from zen_edge.runtimes import load
+from zen_edge.runtimes.audio import read_audio
+from zen_edge.runtimes.audio.voice_activity import Rules, VoiceActivity
 
 SECONDS = (2.0, 0.7, 3.3, 0.7, 1.9)
 
@@ -51,6 +54,23 @@ def test_times_of_words(wav2vec2, pipeline, noise):
     assert all(0 < word.probability <= 1 for word in found.words)
     assert " ".join(segment.text for segment in found.segments).split() == found.text.split()
     assert not pipeline.generate(audio, sampling_rate=16000)[0][0].segments
+
+
+def test_a_stream_is_heard_stretch_by_stretch(pipeline):
+    clip = read_audio(Path(__file__).parents[1] / "data" / "speech.flac", None, 16000)
+    sound = np.concatenate([clip, np.zeros(16000, np.float32), clip[:40_000]])
+    stretches = list(VoiceActivity().segments([sound], Rules(longest=15.0)))
+    parts = [sound[round(start * 16000) : round(end * 16000)] for start, end in stretches]
+    found = list(pipeline.stream(np.split(sound, range(700, len(sound), 700)), sampling_rate=16000))
+    assert [one.text for one in found] == pipeline(parts, sampling_rate=16000)
+    assert [(one.start, one.end) for one in found] == [(round(start, 2), round(end, 2)) for start, end in stretches]
+    assert len({one.text for one in found}) == 2
+    timed = list(pipeline.stream([sound], sampling_rate=16000, words=True))
+    alone = pipeline.generate(parts[1], sampling_rate=16000, words=True)[0][0]
+    assert [word.text for one in timed for word in one.words][-len(alone.words) :] == [word.text for word in alone.words]
+    assert timed[-1].words[-1].end == pytest.approx(stretches[1].start + alone.words[-1].end, abs=0.011)
+    with pytest.raises(OptionError, match="language"):
+        pipeline.stream([], sampling_rate=16000, language="en")
 
 
 def test_tokens_and_score(wav2vec2, pipeline, noise):

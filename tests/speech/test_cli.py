@@ -11,13 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from zen_edge.cli import app
+from zen_edge.runtimes.audio import read_audio
 from zen_edge.runtimes.speech.subtitles import FORMATS
 from zen_edge.runtimes.speech.transcript import Segment, Transcript, Word
 
 from .conftest import RATE
 
 
-def zen(*arguments: object, input: str | None = None):
+def zen(*arguments: object, input: str | bytes | None = None):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], input=input)
 
 
@@ -55,6 +56,36 @@ def test_subtitles(bundle, wav):
     several = zen("run", bundle, wav, wav, "--format", "srt")
     assert several.exit_code == 1 and "cannot be told apart" in several.stderr
     assert zen("run", bundle, wav, "--format", "doc").exit_code == 2
+
+
+def test_sound_from_a_pipe(bundle, pipeline):
+    clip = (read_audio(Path(__file__).parents[1] / "data" / "speech.flac", None, RATE) * 32767).astype("<i2")
+    sound = np.concatenate([clip, np.zeros(RATE, "<i2"), clip])
+    options = {"language": "fr", "sampling_rate": RATE, "max_new_tokens": 8, "window": "full"}
+    words = ("--language", "fr", "--max-new-tokens", 8, "--window", "full", "--stream", RATE)
+    said = [" ".join(one.text.split()) for one in pipeline.stream([sound], **options)]
+    done = zen("run", bundle, *words, input=sound.tobytes() + b"\0")
+    assert (done.exit_code, done.stdout.splitlines(), len(said)) == (0, said, 2)
+    timed = zen("run", bundle, *words, "--timestamps", "segment", input=sound.tobytes()).stdout.splitlines()
+    assert timed and all(line.startswith("[") for line in timed)
+    rows = [json.loads(line) for line in zen("run", bundle, *words, "--json", input=sound.tobytes()).stdout.splitlines()]
+    assert [" ".join(row["text"].split()) for row in rows] == said
+    assert zen("run", bundle, "--stream", RATE, input=b"").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--stream", 16000, "--format", "srt"), "line by line, not srt"),
+        (("a.wav", "--stream", 16000), "without inputs"),
+        (("--stream", 0), "sampling_rate is 0"),
+        (("--stream", 16000, "--batched"), "batched is for recordings"),
+    ],
+    ids=str,
+)
+def test_what_a_pipe_cannot_be_asked(bundle, arguments, says):
+    done = zen("run", bundle, *arguments, input=b"")
+    assert done.exit_code == 1 and says in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_formats():

@@ -14,6 +14,7 @@ import typer
 
 from zen_edge.checked import quoted
 from zen_edge.cli import app, note
+from zen_edge.cli.live import print_stream
 from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.files import reason
 
@@ -64,6 +65,12 @@ def run(
         typer.Option(metavar="auto|full", help="Speech: auto hears short recordings in a short window; full in one of the model's own length."),
     ] = None,
     batched: Annotated[bool, typer.Option("--batched", help="Speech: cut long recordings at silences and hear the parts side by side.")] = False,
+    stream: Annotated[
+        int | None,
+        typer.Option(
+            metavar="HZ", help="Speech: raw 16-bit samples on stdin at this rate, heard as they come; a line for each segment once it is settled."
+        ),
+    ] = None,
     timestamps: Annotated[str | None, typer.Option(metavar="segment|word", help="Speech: tell when each segment or word is said.")] = None,
     format: Annotated[str | None, typer.Option(metavar="txt|srt|vtt|json", help="Speech: how a transcript is written.")] = None,
     overflow: Annotated[
@@ -130,6 +137,10 @@ def run(
         options = cast(Any, pipeline).for_text(options) if hears else options
         if not hears and format is not None:
             raise OptionError(f"--format is for transcripts of speech, and this bundle is for {pipeline.manifest.task}: leave it out.")
+        if stream is not None:
+            if not hears or inputs or file:
+                raise OptionError("--stream hears speech on stdin: it is for bundles of speech recognition, without inputs or --file.")
+            return print_stream(pipeline, stream, options, "json" if as_json else format or ("times" if timestamps else "txt"))
         texts = _paths(inputs, file) if hears else _texts(inputs, file)
         while group := list(islice(texts, RECORDINGS if hears else WINDOW)):
             answers = iter(pipeline.generate_each([text for text in group if isinstance(text, str)], **options))
