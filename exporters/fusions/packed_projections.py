@@ -4,8 +4,9 @@
              x -> MatMul(Wk) -> Add(bk) -> k
              x -> MatMul(Wv) -> Add(bv) -> v
 
-Queries, keys and values of self-attention, and the cross-attention keys and values of every decoder layer, share their input. One wide
-product reads it once, and dynamic quantization quantizes it once.
+Queries, keys and values of self-attention share their input. In a decoding step, which has few rows, one wide product takes less time than three.
+Graphs that read whole inputs are left alone: there the products take as long apart, and splitting is a copy of all that they say (int8 encoder of
+BART-base: 8 % of 8 x 512 tokens, level at 24 tokens).
 """
 
 from __future__ import annotations
@@ -82,7 +83,13 @@ def _pack(graph: ir.Graph, group: list[Projection]) -> None:
         replace(projection.output, part)
 
 
+def _is_step(graph: ir.Graph) -> bool:
+    return any((value.name or "").startswith("past_") for value in graph.inputs)
+
+
 def apply(graph: ir.Graph) -> int:
+    if not _is_step(graph):
+        return 0
     groups: dict[int, list[Projection]] = {}
     for node in graph:
         projection = check(node)

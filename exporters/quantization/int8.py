@@ -4,6 +4,11 @@
     x -> FusedMatMul(E, transB=1)      becomes    x -> DynamicQuantizeMatMul(Transpose(E8), scale)
     ids -> Gather(E)                   becomes    Gather(E8, ids) * Gather(scale, ids)
 
+What several products read is quantized once:
+
+    x -> DynamicQuantizeMatMul(V8) -> v            x -> DynamicQuantizeLinear -> x8 -> MatMulIntegerToFloat(V8) -> v
+      -> DynamicQuantizeMatMul(W8) -> w  becomes                                    -> MatMulIntegerToFloat(W8) -> w
+
 The embedding and a head tied to it share one table E8 (V,D) with one scale per word; it lies as the look-up needs it, and ONNX Runtime
 transposes it once for the head when it loads. Weights reach +-127 at most. On processors whose 8-bit products saturate in 16 bits (x86 without
 VNNI) the runtime asks ONNX Runtime for its exact kernels.
@@ -74,6 +79,22 @@ def _product(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
+def _quantize_once(graph: ir.Graph) -> None:
+    """The activations that several products read."""
+    readers: dict[int, list[ir.Node]] = {}
+    for node in graph:
+        if node.op_type == "DynamicQuantizeMatMul":
+            readers.setdefault(id(node.inputs[0]), []).append(node)
+    for nodes in readers.values():
+        if len(nodes) == 1:
+            continue
+        number, step, zero = insert(nodes[0], "DynamicQuantizeLinear", [nodes[0].inputs[0]], outputs=3)
+        for node in nodes:
+            _, table, scale, _, *bias = node.inputs
+            (out,) = insert(node, "MatMulIntegerToFloat", [number, table, step, scale, zero, None, *bias], domain=MICROSOFT)
+            replace(node.outputs[0], out)
+
+
 def _look_up(graph: ir.Graph, node: ir.Node) -> bool:
     """Gather of rows of an embedding as a gather of int8 rows and their scales."""
     table = node.inputs[0]
@@ -103,4 +124,5 @@ def apply(graph: ir.Graph) -> int:
             made += _product(graph, node)
         elif node.op_type == "Gather" and not node.domain and _is_word_table(node):
             made += _look_up(graph, node)
+    _quantize_once(graph)
     return made

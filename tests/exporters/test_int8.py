@@ -109,6 +109,28 @@ def test_a_product_that_is_also_read_without_its_bias_keeps_the_addition():
     assert ops == ["DynamicQuantizeMatMul", "Add"]
 
 
+THREE = """g (float[B,S,64] x, float[B,S,64] z) => (float[B,S,48] q, float[B,S,48] k, float[B,S,32] v, float[B,S,32] w) {
+    q0 = MatMul(x, Wq)  q = Add(q0, bq)  w = MatMul(z, Wv)  k = MatMul(x, Wk)  v0 = MatMul(x, Wv)  v = Add(bv, v0) }"""
+
+
+def test_what_several_products_read_is_quantized_once():
+    tables = {"Wq": normal(64, 48), "Wk": normal(64, 48), "Wv": normal(64, 32), "bq": normal(48), "bv": normal(32)}
+    proto = graph(THREE, **tables)
+    made, model, ops = quantized(proto)
+    assert (made, sorted(ops)) == (4, ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", *["MatMulIntegerToFloat"] * 3])
+    x, z = normal(3, 5, 64), normal(3, 5, 64) * 9
+    found = run(ir.to_proto(model), x=x, z=z)
+    for ours, exact in zip(found, run(proto, x=x, z=z), strict=True):
+        assert relative(ours, exact) < 0.02
+    for name, ours in zip("qk", found, strict=False):  # the numbers are those of products that quantize for themselves
+        alone = graph(
+            "g (float[B,S,64] x) => (float[B,S,48] y) { p = MatMul(x, W)  y = Add(p, b) }",
+            W=tables[f"W{name}"],
+            b=tables.get(f"b{name}", np.zeros(48, np.float32)),
+        )
+        assert np.array_equal(ours, run(ir.to_proto(quantized(alone)[1]), x=x)[0])
+
+
 TIED = """g (int64[B,T] ids, float[B,S,64] x) => (float[B,T,64] rows, float[B,S,80] logits) {
     rows = Gather(E, ids)  logits = com.microsoft.FusedMatMul<transB=1>(x, E) }"""
 

@@ -140,13 +140,18 @@ def test_everything_is_fused(variant, precision):
     assert (encoder.unfused_attention, decoder.unfused_attention) == (0, 0)
     assert encoder.ops["LayerNormalization"] == 2 * config.encoder_layers
     assert decoder.ops["LayerNormalization"] == 3 * config.decoder_layers
-    # queries, keys and values in one; the cross keys and values of all layers in one (a single layer's two as well); the head
-    expected = (4 * config.encoder_layers + 1, 6 * config.decoder_layers + 1)
+    # The encoder: queries, keys and values, the output, the feed-forward layers, and keys and values for every decoder layer. A step: queries, keys and values in one; the head.
+    shared, alone, packed = 3 * config.encoder_layers + 2 * config.decoder_layers, 3 * config.encoder_layers, 6 * config.decoder_layers + 1
     if precision == "int8":
-        assert (encoder.ops["DynamicQuantizeMatMul"], decoder.ops["DynamicQuantizeMatMul"]) == expected
+        assert (encoder.ops["MatMulIntegerToFloat"], encoder.ops["DynamicQuantizeMatMul"], decoder.ops["DynamicQuantizeMatMul"]) == (
+            shared,
+            alone,
+            packed,
+        )
+        assert encoder.ops["DynamicQuantizeLinear"] == config.encoder_layers + 1
         assert not {"MatMul", "FusedMatMul"} & (encoder.ops.keys() | decoder.ops.keys())
     else:
-        assert (encoder.ops["MatMul"], sum(decoder.ops.get(op, 0) for op in ("MatMul", "FusedMatMul"))) == expected
+        assert (encoder.ops["MatMul"], sum(decoder.ops.get(op, 0) for op in ("MatMul", "FusedMatMul"))) == (shared + alone, packed)
     if config.activation_function in FUSED_ACTIVATION:
         name = FUSED_ACTIVATION[config.activation_function]
         assert (encoder.ops[name], decoder.ops[name]) == (config.encoder_layers, config.decoder_layers)

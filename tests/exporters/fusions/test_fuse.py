@@ -6,8 +6,8 @@ import numpy as np
 
 from zen_edge.exporters import fusions
 
-MODEL = """g (int64[B,S] ids, float[B,S,16] memory) => (float[B,S,48] logits) <float[B,S,16] back> {
-    e = Gather(E, ids)  b0 = Shape<start=0, end=1>(memory)  b1 = Shape<start=0, end=1>(e)  same = Sub(b0, b1)  none = Cast<to=1>(same)  x0 = Add(e, none)
+MODEL = """g (int64[B,S] ids, float[B,S,16] past_key_0) => (float[B,S,48] logits) <float[B,S,16] back> {
+    e = Gather(E, ids)  b0 = Shape<start=0, end=1>(past_key_0)  b1 = Shape<start=0, end=1>(e)  same = Sub(b0, b1)  none = Cast<to=1>(same)  x0 = Add(e, none)
     n0 = LayerNormalization(x0, gain, shift)
     q0 = MatMul(n0, Wq)  q = Add(q0, bq)  k = MatMul(n0, Wk)  v0 = MatMul(n0, Wv)  v = Add(v0, bv)
     heads = Reshape(q, split)  back = Reshape(heads, merge)
@@ -43,7 +43,7 @@ def test_a_pre_norm_model(changed, weight):
     ]  # fmt: skip
     for batch, length in ((1, 1), (3, 1), (2, 7)):
         random = np.random.default_rng(length)
-        feeds = {"ids": random.integers(0, 48, (batch, length)), "memory": random.standard_normal((batch, length, 16)).astype(np.float32)}
+        feeds = {"ids": random.integers(0, 48, (batch, length)), "past_key_0": random.standard_normal((batch, length, 16)).astype(np.float32)}
         (old,) = made.before.run(["logits"], feeds)
         new, top = made.after.run(["logits", "top_ids"], feeds | {"top_k": np.array([1]), "want_log_sum_exp": np.array(False)})
         assert np.abs(old - new).max() < 1e-4
