@@ -49,14 +49,14 @@ def tiny_config(model_type: str, **changes: Any) -> Any:
     from transformers import AutoConfig, BertConfig, EncoderDecoderConfig
 
     if model_type == "encoder-decoder":
-        sides = [BertConfig(**_known(BertConfig, {**SIZES, **SPECIAL})) for _ in range(2)]
+        sides = [BertConfig(**known_sizes(BertConfig, {**SIZES, **SPECIAL})) for _ in range(2)]
         return EncoderDecoderConfig.from_encoder_decoder_configs(*sides, **SPECIAL, **changes)
     kind = type(AutoConfig.for_model(model_type))
     if {"encoder", "decoder"} <= kind.sub_configs.keys():  # T5Gemma: what `changes` say is for both sides, where these know it
         common = {**SIZES, **SPECIAL, **changes}
-        halves = {side: _known(kind.sub_configs[side], common) for side in ("encoder", "decoder")}
-        return kind(**halves, **{**_known(kind, SIZES), **SPECIAL, **{name: value for name, value in changes.items() if name in _names(kind)}})
-    sizes = _known(kind, SIZES)
+        halves = {side: known_sizes(kind.sub_configs[side], common) for side in ("encoder", "decoder")}
+        return kind(**halves, **{**known_sizes(kind, SIZES), **SPECIAL, **{name: value for name, value in changes.items() if name in _names(kind)}})
+    sizes = known_sizes(kind, SIZES)
     return kind(**{**sizes, **SPECIAL, **changes})
 
 
@@ -66,7 +66,19 @@ def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.5, spread: fl
     import transformers
 
     torch.manual_seed(seed)
-    model = getattr(transformers, model_types()[model_type])(tiny_config(model_type, **changes)).eval()
+    model = spread_weights(getattr(transformers, model_types()[model_type])(tiny_config(model_type, **changes)).eval(), loudness, spread)
+    special = {name: changes.get(name, id) for name, id in SPECIAL.items()}
+    # No trained model says padding, and some that count positions by it (FSMT) would say another thing after it with a cache than without.
+    unsaid = {"suppress_tokens": [special["pad_token_id"]]}
+    for name, value in {"max_length": None, "max_new_tokens": NEW_TOKENS, "forced_eos_token_id": None, **special, **unsaid}.items():
+        setattr(model.generation_config, name, value)
+    return model
+
+
+def spread_weights(model: Any, loudness: float, spread: float) -> Any:
+    """`model` with random weights, see `tiny_model`."""
+    import torch
+
     with torch.no_grad():
         for name, weights in model.named_parameters():
             words = name.replace("_", ".").split(".")
@@ -81,11 +93,6 @@ def tiny_model(model_type: str, seed: int = 1, loudness: float = 1.5, spread: fl
         for name, buffer in model.named_buffers():
             if name.endswith("final_logits_bias"):
                 buffer.normal_(0, 0.5)
-    special = {name: changes.get(name, id) for name, id in SPECIAL.items()}
-    # No trained model says padding, and some that count positions by it (FSMT) would say another thing after it with a cache than without.
-    unsaid = {"suppress_tokens": [special["pad_token_id"]]}
-    for name, value in {"max_length": None, "max_new_tokens": NEW_TOKENS, "forced_eos_token_id": None, **special, **unsaid}.items():
-        setattr(model.generation_config, name, value)
     return model
 
 
@@ -111,12 +118,17 @@ def tiny_tokenizer() -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = dict.fromkeys(["<s>", "<pad>", "</s>", "<unk>", *(word for line in BUILT_IN for word in line.source.split())])
-    names = [*words, *(f"w{i}" for i in range(WORDS - len(words)))]
+    names = word_names(["<s>", "<pad>", "</s>", "<unk>"])
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(names)}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", EOS)])
     return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+
+
+def word_names(special: list[str]) -> list[str]:
+    """A vocabulary: special tokens, the words of the built-in lines, and made-up ones."""
+    words = dict.fromkeys([*special, *(word for line in BUILT_IN for word in line.source.split())])
+    return [*words, *(f"w{i}" for i in range(WORDS - len(words)))]
 
 
 def write_tiny(folder: Path, model_type: str, tokenizer: Any = None, **changes: Any) -> Any:
@@ -138,6 +150,6 @@ def _names(kind: Any) -> set[str]:
     return {field.name for field in fields(kind)}
 
 
-def _known(kind: Any, sizes: dict[str, Any]) -> dict[str, Any]:
+def known_sizes(kind: Any, sizes: dict[str, Any]) -> dict[str, Any]:
     names = _names(kind)
     return {name: value for name, value in sizes.items() if name in names}

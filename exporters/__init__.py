@@ -14,6 +14,7 @@ from zen_edge.files import new_folder
 from zen_edge.inspection import describe_graph
 from zen_edge.manifest import FORMAT, Manifest, describe_files, with_parity, write_manifest
 from zen_edge.parity import ParityReport
+from zen_edge.tasks import ENCODER_OUTPUTS, require_task
 
 if TYPE_CHECKING:
     from zen_edge.exporters.checkpoint import Checkpoint
@@ -45,23 +46,23 @@ def export(
     """
     _require_libraries()
     _require_precision(precision, device)
+    require_task(task)
     with new_folder(Path(out), force=force) as folder:
         from zen_edge.exporters.architectures import find_task
         from zen_edge.exporters.checkpoint import load_checkpoint
-        from zen_edge.exporters.ctc import is_ctc
+        from zen_edge.exporters.encoders import encoder_task
         from zen_edge.exporters.features import save_features
-        from zen_edge.exporters.graphs import trace_encoder_decoder, trace_frames
+        from zen_edge.exporters.graphs import trace_graphs
         from zen_edge.exporters.tokenization import save_tokenizer, task_prefixes
         from zen_edge.exporters.weights import save_graphs
 
         tell("load the checkpoint")
-        checkpoint = load_checkpoint(model, revision)
-        found_task = find_task(checkpoint.model.config, task, tell)
+        checkpoint = load_checkpoint(model, revision, task)
+        found_task = encoder_task(checkpoint.model.config, task) or find_task(checkpoint.model.config, task, tell)
         tokenizer = save_tokenizer(checkpoint.tokenizer, folder, *task_prefixes(checkpoint.model.config, found_task))
         if checkpoint.feature_extractor is not None:
             save_features(checkpoint.feature_extractor, folder)
-        trace = trace_frames if is_ctc(checkpoint.model.config) else trace_encoder_decoder
-        graphs, limits = trace(checkpoint, precision, tell)
+        graphs, limits = trace_graphs(checkpoint, found_task, precision, tell)
 
         tell("write the graphs")
         save_graphs(graphs, folder)
@@ -102,6 +103,8 @@ def _require_fused(manifest: Manifest) -> None:
     """An attention implementation that a model does not honour is only warned of by transformers; the graph tells for certain."""
     from zen_edge.exporters.architectures import nearest_supported
 
+    if manifest.task in ENCODER_OUTPUTS:
+        return  # whatever encoder there is: right before it is fast, and `zen-edge inspect` tells
     for graph in manifest.graphs:
         if graph.unfused_attention or (graph.name in ("encoder", "ctc") and not graph.fused_attention):
             raise UnsupportedModelError(
@@ -120,6 +123,8 @@ def _describe(
     device: str,
     tokenizer: dict[str, Any],
 ) -> Manifest:
+    from zen_edge.exporters.encoders import head
+
     return Manifest(
         format=FORMAT,
         task=task,
@@ -127,7 +132,7 @@ def _describe(
         precision=precision,
         device=device,
         graphs=tuple(describe_graph(folder / f"{name}.onnx", name) for name in names),
-        generation=_generation(checkpoint),
+        generation=_generation(checkpoint, task),
         tokenizer=tokenizer,
         limits=limits,
         files=describe_files(folder),
@@ -137,15 +142,17 @@ def _describe(
             "weights_sha256": checkpoint.weights_hash(),
         },
         made_with={name: version(name) for name in MADE_WITH},
-        parity=None,
+        head=head(checkpoint.model, checkpoint.tokenizer, task),
     )
 
 
-def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
+def _generation(checkpoint: Checkpoint, task: str) -> dict[str, Any]:
     """The checkpoint's generation defaults, without what is not set."""
     from zen_edge.exporters.architectures import architecture
     from zen_edge.exporters.ctc import is_ctc
 
+    if task in ENCODER_OUTPUTS:
+        return {}
     known = architecture(checkpoint.model_type).generation(checkpoint.model)
     if is_ctc(checkpoint.model.config):
         return known  # every frame is one choice

@@ -35,16 +35,18 @@ HARMLESS = frozenset(
         "max_length_q",
         "max_length_k",
     }
-    | {"position_ids", "cache_position", "encoder_hidden_states", "encoder_attention_mask", "past_key_values", "num_items_in_batch"}
+    | {"position_ids", "cache_position", "encoder_hidden_states", "encoder_attention_mask", "past_key_values", "num_items_in_batch", "deterministic"}
 )
 
 
 @dataclass(frozen=True)
 class MaskKind:
-    """What a mask tensor made by `fused_mask` stands for. key_padding: (B,T) bool, True where a key may be seen; None: every key."""
+    """What a mask tensor made by `fused_mask` stands for. key_padding: (B,T) bool, True where a key may be seen; None: every key. window:
+    (1,1,S,T) bool, the same by the places of query and key, as in layers that see their neighbours only; None: all places."""
 
     causal: bool
     key_padding: torch.Tensor | None
+    window: torch.Tensor | None = None
 
 
 class SelfAttentionLayer(DynamicLayer):
@@ -98,28 +100,31 @@ def fused_mask(
     mask_function: Callable[..., Any] = causal_mask_function,
     attention_mask: torch.Tensor | None = None,
     device: torch.device | None = None,
+    use_vmap: bool = False,
     **_: Any,
 ) -> torch.Tensor:
     """A boolean mask, True where a key may be seen, marked with what it stands for: (1|B, 1, S|1, T).
 
     The attention function reads the mark and never the tensor, which is then dead; a model that computes with its mask gets one that is right.
+    use_vmap: transformers' word for mask functions that may look at more than the places of query and key; those are refused.
     """
-    if mask_function not in (causal_mask_function, bidirectional_mask_function):
+    if use_vmap:
         raise UnsupportedModelError(
-            f"this model masks attention with {getattr(mask_function, '__qualname__', mask_function)!r}; only causal and padding masks are exported so far."
+            f"this model masks attention with {getattr(mask_function, '__qualname__', mask_function)!r}; only masks of places and padding are exported so far."
         )
-    causal = mask_function is causal_mask_function
-    if causal:
-        keys = torch.arange(kv_length, device=device) + kv_offset
-        queries = torch.arange(q_length, device=device) + q_offset
-        mask = keys[None, None, None, :] <= queries[None, None, :, None]
+    causal, window = mask_function is causal_mask_function, None
+    if mask_function is not bidirectional_mask_function:
+        keys = torch.arange(kv_length, device=device)[None, None, None, :] + kv_offset
+        queries = torch.arange(q_length, device=device)[None, None, :, None] + q_offset
+        mask = keys <= queries if causal else mask_function(None, None, queries, keys)
+        window = None if causal else mask
         if attention_mask is not None:
             mask = mask & attention_mask[:, None, None, :]
     elif attention_mask is not None:
         mask = attention_mask[:, None, None, :].to(torch.bool)
     else:
         mask = torch.ones((1, 1, 1, kv_length), dtype=torch.bool, device=device)
-    mask.zen_edge_mask = MaskKind(causal, attention_mask)
+    mask.zen_edge_mask = MaskKind(causal, attention_mask, window)
     return mask
 
 
@@ -134,6 +139,14 @@ def _repeated(x: torch.Tensor, heads: int) -> torch.Tensor:
     if heads % G:
         raise UnsupportedModelError(f"{G} key/value heads cannot be shared by {heads} query heads.")
     return x[:, :, None].expand(B, G, heads // G, T, H).reshape(B, heads, T, H)
+
+
+def _added(bias: torch.Tensor | None, mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
+    """What is added to the scores, with what a mask adds: booleans, True where a key may be seen, or numbers."""
+    if mask is None:
+        return bias
+    numbers = torch.where(mask, 0.0, torch.finfo(dtype).min) if mask.dtype == torch.bool else mask
+    return numbers if bias is None else bias + numbers
 
 
 def _fold(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
@@ -194,22 +207,22 @@ def fused_attention(
 
     Raises UnsupportedModelError for anything it does not understand, because an ignored keyword is a wrong answer.
     """
-    refused = sorted(name for name, given in others.items() if given is not None and name not in HARMLESS)
+    kind: MaskKind | None = getattr(attention_mask, "zen_edge_mask", None)
+    honoured = HARMLESS if kind is None or kind.window is None else HARMLESS | {"sliding_window"}
+    refused = sorted(name for name, given in others.items() if given is not None and name not in honoured)
     if refused:
         raise UnsupportedModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which the fused operator does not do.")
     R, N, S, H = query.shape
     scale = float(H**-0.5 if scaling is None else scaling)
-    kind: MaskKind | None = getattr(attention_mask, "zen_edge_mask", None)
     layer: SelfAttentionLayer | None = getattr(key, "zen_edge_layer", None)
     cross, grouped = getattr(key, "zen_edge_cross", False), key.shape[1] != N
     padding, bias = None, position_bias
     if kind is not None and not (grouped and kind.causal):
         causal, padding = kind.causal, None if kind.key_padding is None else kind.key_padding.to(torch.int32)
+        bias = _added(bias, kind.window, query.dtype)
     else:
         causal = attention_mask is None and S != 1 and bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
-        if attention_mask is not None:
-            added = torch.where(attention_mask, 0.0, torch.finfo(query.dtype).min) if attention_mask.dtype == torch.bool else attention_mask
-            bias = added if bias is None else bias + added
+        bias = _added(bias, attention_mask, query.dtype)
     if bias is not None:
         bias = bias.expand(bias.shape[0], bias.shape[1], S, key.shape[2])
 

@@ -35,6 +35,8 @@ from transformers.utils import logging as transformers_logging
 from zen_edge.checked import printable
 from zen_edge.errors import CheckpointError, UnsupportedModelError
 from zen_edge.exporters.architectures import architecture, require_exported
+from zen_edge.exporters.encoders import OF_TEXTS, class_of, drop_what_is_not_read, encoder_task
+from zen_edge.tasks import ENCODER_OUTPUTS
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -64,8 +66,8 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def load_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoint:
-    """Raises CheckpointError for what cannot be read as a checkpoint, UnsupportedModelError for one that zen-edge does not export."""
+def load_checkpoint(model: str | Path, revision: str | None = None, task: str | None = None) -> Checkpoint:
+    """task: what the model is to do, where it is known; the checkpoint tells otherwise. Raises CheckpointError for what cannot be read as a checkpoint, UnsupportedModelError for one that zen-edge does not export."""
     name = str(model)
     folder = Path(model) if _exists(Path(model)) else None
     if folder is not None:
@@ -89,15 +91,21 @@ def load_checkpoint(model: str | Path, revision: str | None = None) -> Checkpoin
         if bars:
             after.callback(transformers_logging.enable_progress_bar)
         config = _read(source, lambda: AutoConfig.from_pretrained(source, **where))
-        _require_supported(config)
+        _require_no_code(config)
+        encodes = encoder_task(config, task)
+        if encodes is None:
+            _require_supported(config)
         # Weights of another shape come back in the report, and are refused below by name.
         options = {"config": config, "dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
         ctc = config.model_type in MODEL_FOR_CTC_MAPPING_NAMES
-        hears = ctc or architecture(config.model_type).reads == "input_features"
-        kind = AutoModelForCTC if ctc else AutoModelForSpeechSeq2Seq if hears else AutoModelForSeq2SeqLM
+        hears = encodes is None and (ctc or architecture(config.model_type).reads == "input_features")
+        generates = AutoModelForCTC if ctc else AutoModelForSpeechSeq2Seq if hears else AutoModelForSeq2SeqLM
+        kind = generates if encodes is None else class_of(encodes, config)
         loaded, report = _read(source, lambda: kind.from_pretrained(source, **options, **where))
         tokenizer = _read(f"the tokenizer of {source}", lambda: AutoTokenizer.from_pretrained(source, **where))
         extractor = _read(f"the feature extractor of {source}", lambda: AutoFeatureExtractor.from_pretrained(source, **where)) if hears else None
+    if encodes is not None:
+        report = {**report, "missing_keys": drop_what_is_not_read(loaded.eval(), list(report.get("missing_keys") or ()), encodes)}
     _require_whole(source, report)
     return Checkpoint(name, folder, revision, loaded.eval(), tokenizer, extractor)
 
@@ -134,12 +142,15 @@ def _require_checkpoint(folder: Path) -> None:
         raise CheckpointError(f"{folder} has no weights; expected one of {', '.join(WEIGHTS)}.")
 
 
-def _require_supported(config: Any) -> None:
-    kind = config.model_type
+def _require_no_code(config: Any) -> None:
     if getattr(config, "auto_map", None):
         raise UnsupportedModelError(
             "this checkpoint needs code of its own (auto_map in config.json); only architectures that transformers ships are exported."
         )
+
+
+def _require_supported(config: Any) -> None:
+    kind = config.model_type
     if {kind} & {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_CTC_MAPPING_NAMES} or architecture(kind).reads == "input_features":
         return require_exported(config)
     if kind in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
@@ -148,6 +159,9 @@ def _require_supported(config: Any) -> None:
         raise UnsupportedModelError(
             f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM."
         )
+    if kind in OF_TEXTS:
+        named = f" ({', '.join(config.architectures)})" if getattr(config, "architectures", None) else ""
+        raise UnsupportedModelError(f"the {kind} checkpoint{named} does not say what it is for; give --task: {', '.join(ENCODER_OUTPUTS)}.")
     near = difflib.get_close_matches(kind, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, 1, 0.3) or ["marian"]
     raise UnsupportedModelError(f"{kind} is not an encoder-decoder model for text; the nearest that is: {near[0]}.")
 

@@ -6,20 +6,29 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from zen_edge.exporters import encoders
 from zen_edge.exporters.alignment import expose_queries
 from zen_edge.exporters.checkpoint import Checkpoint
-from zen_edge.exporters.ctc import GRAPH, Hearing, trace_ctc
+from zen_edge.exporters.ctc import GRAPH, Hearing, is_ctc, trace_ctc
 from zen_edge.exporters.fusions import fuse
 from zen_edge.exporters.limits import Limits
 from zen_edge.exporters.quantization import quantize
 from zen_edge.exporters.reorder import reorder_graph
 from zen_edge.exporters.trace import DecoderSizes, trace_decoder, trace_encoder
+from zen_edge.tasks import ENCODER_OUTPUTS
 
 Tell = Callable[[str], None]
 Graphs = tuple[dict[str, ir.Model], dict[str, int]]
 
 
-def trace_encoder_decoder(checkpoint: Checkpoint, precision: str, tell: Tell) -> Graphs:
+def trace_graphs(checkpoint: Checkpoint, task: str, precision: str, tell: Tell) -> Graphs:
+    if task in ENCODER_OUTPUTS:
+        return _of_encoder(checkpoint, task, precision, tell)
+    trace = _of_frames if is_ctc(checkpoint.model.config) else _of_encoder_decoder
+    return trace(checkpoint, precision, tell)
+
+
+def _of_encoder_decoder(checkpoint: Checkpoint, precision: str, tell: Tell) -> Graphs:
     sizes, limits = DecoderSizes.of(checkpoint.model), Limits.of(checkpoint.model)
     tell("trace the encoder")
     graphs = {"encoder": trace_encoder(checkpoint.model, sizes, limits)}
@@ -38,7 +47,7 @@ def trace_encoder_decoder(checkpoint: Checkpoint, precision: str, tell: Tell) ->
     return graphs, {"vocab_size": vocab_size, **limits.as_dict()}
 
 
-def trace_frames(checkpoint: Checkpoint, precision: str, tell: Tell) -> Graphs:
+def _of_frames(checkpoint: Checkpoint, precision: str, tell: Tell) -> Graphs:
     """Of a CTC model."""
     hearing = Hearing.of(checkpoint.model, checkpoint.feature_extractor)
     tell("trace the model")
@@ -49,3 +58,16 @@ def trace_frames(checkpoint: Checkpoint, precision: str, tell: Tell) -> Graphs:
     tell(f"quantize to {precision}")
     quantize(graph, precision)
     return {GRAPH: graph}, hearing.limits(vocab_size)
+
+
+def _of_encoder(checkpoint: Checkpoint, task: str, precision: str, tell: Tell) -> Graphs:
+    """Of a model that is an encoder and a head."""
+    reading = encoders.Reading.of(checkpoint.model, checkpoint.tokenizer, task)
+    limits = Limits.of_encoder(checkpoint.model)
+    tell("trace the model")
+    graph = encoders.trace(checkpoint.model, task, reading, limits)
+    tell("fuse")
+    fuse(graph)
+    tell(f"quantize to {precision}")
+    quantize(graph, precision)
+    return {encoders.GRAPH: graph}, {"vocab_size": int(checkpoint.model.config.vocab_size), **limits.as_dict()}

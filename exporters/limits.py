@@ -28,9 +28,15 @@ class Limits:
         """Looks which tables the model reads at consecutive places while it runs on one word said again and again."""
         if Source.of(model).masked is False:  # features are no words, and their places no look-ups
             return architecture(model.config.model_type).limits(model, cls(None, None))
-        word = _a_word(model)
+        word = a_word(model)
         one, several = torch.full((1, 1), word), torch.full((1, LENGTH), word)
-        measured = cls(_room(model, several, one), _room(model, one, several))
+        measured = cls(*(_room(model, source, decoder_input_ids=target) for source, target in ((several, one), (one, several))))
+        return architecture(model.config.model_type).limits(model, measured)
+
+    @classmethod
+    def of_encoder(cls, model: PreTrainedModel) -> Limits:
+        """The same of a model of one graph, whose target is nothing."""
+        measured = cls(_room(model, torch.full((1, LENGTH), a_word(model))), None)
         return architecture(model.config.model_type).limits(model, measured)
 
     def as_dict(self) -> dict[str, int]:
@@ -38,15 +44,15 @@ class Limits:
         return {name: limit for name, limit in named.items() if limit is not None}
 
 
-def _a_word(model: PreTrainedModel) -> int:
+def a_word(model: PreTrainedModel) -> int:
     """Any but padding, whose positions some models skip."""
-    padding = {getattr(config, "pad_token_id", None) for config in (model.config, model.generation_config)}
+    padding = {getattr(config, "pad_token_id", None) for config in (model.config, getattr(model, "generation_config", None))}
     return next(word for word in range(3) if word not in padding)
 
 
-def _room(model: PreTrainedModel, source: torch.Tensor, target: torch.Tensor) -> int | None:
+def _room(model: PreTrainedModel, source: torch.Tensor, **target: torch.Tensor) -> int | None:
     with torch.no_grad(), _TablesOfPositions() as tables:
-        model(input_ids=source, attention_mask=torch.ones_like(source), decoder_input_ids=target, use_cache=False, return_dict=True)
+        model(input_ids=source, attention_mask=torch.ones_like(source), return_dict=True, **target, **({"use_cache": False} if target else {}))
     return min(tables.room, default=None)
 
 

@@ -8,7 +8,8 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,10 +105,11 @@ def export_graph(
     outputs: list[str],
     name: str,
     trust: bool = False,
+    attention: Callable[[PreTrainedModel], AbstractContextManager[object]] = fused,
 ) -> ir.Model:
-    """trust: where PyTorch cannot tell whether what it assumes of sizes holds for all of them, go on; what comes out is then to be tried at others."""
+    """attention: the context that the model's attention is traced in. trust: where PyTorch cannot tell whether what it assumes of sizes holds for all of them, go on; what comes out is then to be tried at others."""
     known = architecture(model.config.model_type)
-    with fused(model), known.tracing(model), torch.no_grad(), _quiet(), _refusals(model, name):
+    with attention(model), known.tracing(model), torch.no_grad(), _quiet(), _refusals(model, name):
         program = torch.export.export(
             module.eval(), example, dynamic_shapes=tuple(shapes), strict=False, prefer_deferred_runtime_asserts_over_guards=trust
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zen_edge import check_ctc, check_speech
+from zen_edge import check_ctc, check_encoder, check_speech
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
 from zen_edge.errors import InputError, MissingDependencyError, OptionError, ZenEdgeError
@@ -60,8 +60,11 @@ def parity(
     if any(line.target is not None for line in lines):
         require_scores(manifest.task)
     tell("load the checkpoint")
-    checkpoint = load_checkpoint(model, revision)
-    if check_ctc.is_ctc(manifest):
+    checkpoint = load_checkpoint(model, revision, manifest.task)
+    if check_encoder.is_encoder(manifest):
+        report, counts = check_encoder.compare(Path(bundle), manifest, checkpoint, lines, only_fitting=inputs is None, bisect=bisect, tell=tell)
+        report = replace(report, about=_about(manifest, checkpoint, **counts))
+    elif check_ctc.is_ctc(manifest):
         report, counts = check_ctc.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, bisect=bisect, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))
     elif check_speech.hears(manifest):
@@ -97,6 +100,10 @@ def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
         report, counts = check_speech.compare(bundle, manifest, checkpoint, None, short=True, tell=lambda step: None)
         return replace(report, about=_about(manifest, checkpoint, **counts))
     ours = load_tokenizer(bundle, manifest.tokenizer)
+    if check_encoder.is_encoder(manifest):
+        prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id)
+        report, counts = check_encoder.compare(bundle, manifest, checkpoint, BUILT_IN, only_fitting=True, tell=lambda step: None)
+        return replace(report, about=_about(manifest, checkpoint, **counts))
     prefix = str(manifest.tokenizer.get("prefix", ""))
     prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id, prefix=prefix)
     lines = BUILT_IN[:VERIFY_LINES]

@@ -74,11 +74,11 @@ class Value:
     def expected(self, what: str) -> NoReturn:
         raise BundleError(f"{self.where} should be {what} and is {quoted(self.value)}; export the bundle again")
 
-    def record(self, kind: type) -> dict[str, "Value"]:
-        """An object with exactly the keys that the dataclass `kind` has fields."""
+    def record(self, kind: type, newer: tuple[str, ...] = ()) -> dict[str, "Value"]:
+        """An object with exactly the keys that the dataclass `kind` has fields. newer: those that older versions do not write."""
         table, names = self.table(), [field.name for field in fields(kind)]
         for name in names:
-            if name not in table:
+            if name not in table and name not in newer:
                 raise BundleError(f"{self.where} lacks the key {name!r}; export the bundle again")
         for name in table:
             if name not in names:

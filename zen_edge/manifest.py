@@ -1,7 +1,7 @@
 """The manifest of a bundle, `zen-edge.json`: what a bundle is, read as something that anyone may have written."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
+    """head: what the outputs of a task without generation mean: labels, the token that stands for a mask."""
+
     format: int
     task: str
     model_type: str
@@ -79,6 +81,7 @@ class Manifest:
     source: dict[str, str | None]
     made_with: dict[str, str]
     parity: dict[str, Any] | None = None
+    head: dict[str, Any] = field(default_factory=dict)
 
     def graph(self, name: str) -> Graph:
         """BundleError if there is none of that name."""
@@ -116,7 +119,7 @@ def _manifest(value: Value) -> Manifest:
     version = value.table().get("format", Value(None, f"{MANIFEST}.format")).integer(1)
     if version > FORMAT:
         raise BundleError(f"{MANIFEST} has format {version}, newer than the {FORMAT} this version reads: pip install --upgrade zen-edge")
-    of = value.record(Manifest)
+    of = value.record(Manifest, newer=("head",))
     manifest = Manifest(
         format=version,
         task=of["task"].text(WORD),
@@ -131,6 +134,7 @@ def _manifest(value: Value) -> Manifest:
         source={key: item.optional(Value.text) for key, item in of["source"].table().items()},
         made_with={key: item.text() for key, item in of["made_with"].table().items()},
         parity=of["parity"].optional(Value.free),
+        head=of["head"].free() if "head" in of else {},
     )
     for table in ("limits", "source", "made_with"):
         for key in getattr(manifest, table):

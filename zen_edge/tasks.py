@@ -1,3 +1,19 @@
 """The tasks a bundle can be for, by their names on the command line."""
 
-TASKS = ("translation", "summarization", "speech-recognition")
+from zen_edge.errors import ZenEdgeError
+
+# Those of one graph, the encoder, and what it gives.
+ENCODER_OUTPUTS = {
+    "question-answering": ("start_logits", "end_logits"),
+    "text-classification": ("logits",),
+    "token-classification": ("logits",),
+    "text-embedding": ("last_hidden_state",),
+    "fill-mask": ("logits",),
+}
+TASKS = ("translation", "summarization", "speech-recognition", *ENCODER_OUTPUTS)
+
+
+def require_task(task: str | None) -> None:
+    """ZenEdgeError for a name that is none of them; None is one that is still to be found."""
+    if task is not None and task not in TASKS:
+        raise ZenEdgeError(f"task {task!r} is not known; there are: {', '.join(TASKS)}.")

@@ -27,7 +27,7 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from zen_edge.errors import UnsupportedModelError, ZenEdgeError
-from zen_edge.tasks import TASKS
+from zen_edge.tasks import TASKS, require_task
 
 if TYPE_CHECKING:
     from zen_edge.exporters.limits import Limits
@@ -88,8 +88,7 @@ def require_exported(config: Any) -> None:
 
 def find_task(config: Any, asked: str | None, tell: Callable[[str], None] = lambda note: None) -> str:
     """The task that was asked for, or the one the checkpoint tells of. A ZenEdgeError where it does not, because a wrong guess would be silent."""
-    if asked is not None and asked not in TASKS:
-        raise ZenEdgeError(f"task {asked!r} is not known; there are: {', '.join(TASKS)}.")
+    require_task(asked)
     if config.model_type in MODEL_FOR_CTC_MAPPING_NAMES:
         if asked not in (None, SPEECH):
             raise ZenEdgeError(f"a {config.model_type} checkpoint is for {SPEECH}, not for {asked}.")

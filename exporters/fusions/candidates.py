@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from zen_edge.exporters.fusions.edit import add_initializer
+from zen_edge.exporters.fusions.edit import add_initializer, is_step
 
 LARGE = 4096  # below this many words plain TopK is as fast
 
@@ -78,7 +78,7 @@ def _log_sum_exp(add: _Builder, logits: ir.Value, top_scores: ir.Value, wanted: 
 
 def apply(graph: ir.Graph) -> int:
     logits = next((value for value in graph.outputs if value.name == "logits"), None)
-    if logits is None or any(value.name == "top_scores" for value in graph.outputs):
+    if not is_step(graph) or logits is None or any(value.name == "top_scores" for value in graph.outputs):
         return 0
     assert logits.shape is not None
     assert logits.dtype is not None

@@ -62,3 +62,8 @@ def replace(old: ir.Value, new: ir.Value) -> None:
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     if node is not None and node.graph is not None and not any(output.uses() for output in node.outputs):
         node.graph.remove(node, safe=True)
+
+
+def is_step(graph: ir.Graph) -> bool:
+    """Whether the graph is a decoding step, which goes on from a past and has few rows, and not one that reads a whole input."""
+    return any((value.name or "").startswith("past_") for value in graph.inputs)

@@ -17,7 +17,7 @@ from itertools import count
 import numpy as np
 import onnx_ir as ir
 
-from zen_edge.exporters.fusions.edit import add_initializer, constant, insert, only_use, replace
+from zen_edge.exporters.fusions.edit import add_initializer, constant, insert, is_step, only_use, replace
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,8 @@ def _pack(graph: ir.Graph, group: list[Projection]) -> None:
         replace(projection.output, part)
 
 
-def _is_step(graph: ir.Graph) -> bool:
-    return any((value.name or "").startswith("past_") for value in graph.inputs)
-
-
 def apply(graph: ir.Graph) -> int:
-    if not _is_step(graph):
+    if not is_step(graph):
         return 0
     groups: dict[int, list[Projection]] = {}
     for node in graph:

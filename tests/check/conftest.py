@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +32,7 @@ def bundle(demo_fp32: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def edited(bundle: Path) -> Callable[[str, Edit], Path]:
+def edited(bundle: Path, vouch: Callable[[Path, str], None]) -> Callable[[str, Edit], Path]:
     """edited("encoder", edit): the bundle after `edit` changed one of its graphs; its manifest vouches for the new file."""
 
     def change(name: str, edit: Edit) -> Path:
@@ -49,7 +47,7 @@ def edited(bundle: Path) -> Callable[[str, Edit], Path]:
 
 
 @pytest.fixture
-def reweighed(bundle: Path) -> Callable[[str, str, int, float], Path]:
+def reweighed(bundle: Path, vouch: Callable[[Path, str], None]) -> Callable[[str, str, int, float], Path]:
     """reweighed("encoder", tensor, index, value): the bundle after one float of one weight in weights.bin was overwritten."""
 
     def change(name: str, tensor: str, index: int, value: float) -> Path:
@@ -63,11 +61,3 @@ def reweighed(bundle: Path) -> Callable[[str, str, int, float], Path]:
         return bundle
 
     return change
-
-
-def vouch(bundle: Path, name: str) -> None:
-    """Say in the manifest that a changed file is meant to be so."""
-    manifest = json.loads((bundle / "zen-edge.json").read_text("utf-8"))
-    data = (bundle / name).read_bytes()
-    manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    (bundle / "zen-edge.json").write_text(json.dumps(manifest), encoding="utf-8")

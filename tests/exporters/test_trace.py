@@ -229,7 +229,7 @@ def window(batch_idx, head_idx, q_idx, kv_idx):
 
 def test_an_unknown_mask_function_is_refused():
     with pytest.raises(UnsupportedModelError, match="masks attention with 'window'"):
-        fused_mask(2, 3, 3, mask_function=window)
+        fused_mask(2, 3, 3, mask_function=window, use_vmap=True)
 
 
 @pytest.mark.parametrize("refuse", [False, True])

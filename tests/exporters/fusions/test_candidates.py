@@ -13,7 +13,7 @@ PLAIN, CHUNKED = 4093, 4104  # a prime; 54 chunks of 76
 
 
 def logits_graph(words: int, outputs: str = "float[R,S,{words}] logits", producer: str = "logits = Neg(x)") -> ir.Model:
-    text = f'<ir_version: 10, opset_import: ["" : 21]> g (float[R,S,{words}] x) => ({outputs.format(words=words)}) {{ {producer} }}'
+    text = f'<ir_version: 10, opset_import: ["" : 21]> g (float[R,S,{words}] x, float[P] past_key_0) => ({outputs.format(words=words)}) {{ {producer} }}'
     return ir.from_proto(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text), strict_mode=True))
 
 
@@ -30,7 +30,7 @@ def step():
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 1
             sessions[words] = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), options)
-        feeds = {"x": -scores, "top_k": np.array([top_k]), "want_log_sum_exp": np.array(wanted)}
+        feeds = {"x": -scores, "top_k": np.array([top_k]), "want_log_sum_exp": np.array(wanted), "past_key_0": np.zeros(0, np.float32)}
         return sessions[words].run(["top_scores", "top_ids", "log_sum_exp", "logits"], feeds)
 
     return run
@@ -67,7 +67,7 @@ def test_operators(words, ops):
     model = logits_graph(words)
     assert candidates.apply(model.graph) == 1
     assert [node.op_type for node in model.graph] == ops
-    assert [value.name for value in model.graph.inputs] == ["x", "top_k", "want_log_sum_exp"]
+    assert [value.name for value in model.graph.inputs] == ["x", "past_key_0", "top_k", "want_log_sum_exp"]
     assert [value.name for value in model.graph.outputs] == ["logits", "top_scores", "top_ids", "log_sum_exp"]
     assert [list(map(str, value.shape)) for value in model.graph.outputs[1:]] == [["R", "S", "K"], ["R", "S", "K"], ["R", "S"]]
 
@@ -75,6 +75,12 @@ def test_operators(words, ops):
 def test_a_graph_is_given_candidates_once():
     model = logits_graph(CHUNKED)
     assert [candidates.apply(model.graph) for _ in range(2)] == [1, 0]
+
+
+def test_the_logits_of_a_graph_that_is_no_step_stay():
+    model = logits_graph(CHUNKED)
+    del model.graph.inputs[1]
+    assert candidates.apply(model.graph) == 0
 
 
 def test_a_graph_without_logits_stays():

@@ -1,0 +1,59 @@
+"""The graph of a bundle that is an encoder and a head: ids of texts in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.manifest import Manifest
+from zen_edge.runtimes.batching import batches
+from zen_edge.runtimes.session import Session, find_provider
+
+IDS, MASK = "input_ids", "attention_mask"
+
+Row = Mapping[str, Sequence[int]]
+"""One input by the names of the graph's: input_ids (T), and whatever else it reads; what it does not read is left out, what is lacking is 0."""
+Found = dict[str, NDArray[Any]]
+"""The outputs of one input by name, without padding: (T,...) where there is one for every token, (M,...) for every place that was asked for."""
+
+
+class Encoder:
+    """Safe to share between threads."""
+
+    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None:
+        graph = manifest.graph("encoder")
+        self._session = Session(folder / graph.file, find_provider(device), threads)
+        self._axes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
+        self._pad = {IDS: int(manifest.tokenizer.get("pad_token_id", 0))}
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self._session.inputs
+
+    def run(self, rows: Sequence[Row]) -> Iterator[tuple[int, Found]]:
+        """(place, outputs) of every row, the shortest first: rows of like length go side by side, none padded beyond the longest beside it."""
+        for places in batches([len(row[IDS]) for row in rows], num_beams=1):
+            yield from zip(places, self._batch([rows[place] for place in places]), strict=True)
+
+    def _batch(self, rows: Sequence[Row]) -> Iterator[Found]:
+        feeds = {name: self._padded(name, rows) for name in self.reads if name != MASK}
+        if MASK in self.reads:
+            lengths = np.array([len(row[IDS]) for row in rows])
+            feeds[MASK] = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+        outputs = {name: value.numpy() for name, value in self._session.run(feeds, self._session.outputs).items()}
+        for i, row in enumerate(rows):
+            sizes = {self._axes[name][1]: len(values) for name, values in row.items() if name in feeds}
+            yield {name: value[i, : sizes.get(self._axes[name][1])] for name, value in outputs.items()}
+
+    def _padded(self, name: str, rows: Sequence[Row]) -> NDArray[np.int64]:
+        """(B,T), or (B,M) of places."""
+        given = [row.get(name, ()) for row in rows]
+        width = max(max(map(len, given)), *(len(row[IDS]) for row in rows if self._axes[name] == self._axes[IDS]), 1)
+        batch = np.full((len(rows), width), self._pad.get(name, 0), np.int64)
+        for i, values in enumerate(given):
+            batch[i, : len(values)] = values
+        return batch
