@@ -13,7 +13,9 @@ PLAIN, CHUNKED = 4093, 4104  # a prime; 54 chunks of 76
 
 
 def logits_graph(words: int, outputs: str = "float[R,S,{words}] logits", producer: str = "logits = Neg(x)") -> ir.Model:
-    text = f'<ir_version: 10, opset_import: ["" : 21]> g (float[R,S,{words}] x, float[P] past_key_0) => ({outputs.format(words=words)}) {{ {producer} }}'
+    text = (
+        f'<ir_version: 10, opset_import: ["" : 21]> g (float[R,S,{words}] x, float[P] past_key_0) => ({outputs.format(words=words)}) {{ {producer} }}'
+    )
     return ir.from_proto(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text), strict_mode=True))
 
 
