@@ -34,13 +34,15 @@ def export(
     precision: str = "fp32",
     device: str = "cpu",
     revision: str | None = None,
+    with_attention: bool = False,
     force: bool = False,
     verify: Verify | None = None,
     tell: Tell = lambda step: None,
 ) -> Bundle:
     """load -> trace -> fuse -> quantize -> verify -> save.
 
-    model: a checkpoint folder or a hub id. out: the bundle's folder, complete or not there at all. verify: compares the bundle with the
+    model: a checkpoint folder or a hub id. out: the bundle's folder, complete or not there at all. with_attention: keep the weights
+    of attention, to be asked for with `attend`. verify: compares the bundle with the
     checkpoint before it gets its name; its report is kept in the manifest. tell: called with the name of each step as it begins.
     Raises UnsupportedModelError, CheckpointError, CheckFailedError, or ZenEdgeError where OUT is in the way.
     """
@@ -49,6 +51,7 @@ def export(
     require_task(task)
     with new_folder(Path(out), force=force) as folder:
         from zen_edge.exporters.architectures import find_task
+        from zen_edge.exporters.attention_outputs import save_attention_outputs
         from zen_edge.exporters.checkpoint import load_checkpoint
         from zen_edge.exporters.encoders import encoder_task
         from zen_edge.exporters.features import save_features
@@ -68,6 +71,8 @@ def export(
         save_graphs(graphs, folder)
         names = tuple(graphs)
         del graphs
+        if with_attention:
+            save_attention_outputs(folder, names, checkpoint.model_type)
         _copy_papers(checkpoint.folder, folder)
         manifest = _describe(folder, checkpoint, names, limits, found_task, precision, device, tokenizer)
         _require_fused(manifest)

@@ -61,6 +61,23 @@ class Reference:
         return np.asarray(out.logits.numpy())
 
     @torch.no_grad()
+    def attention(self, ids: Array, mask: Array, decoder_ids: Array) -> dict[str, Array]:
+        """ids, mask (B,T), decoder_ids (B,S) -> the weights of attention by kind, (B,L,N,S,T). Empty for a kind that the model does not give out."""
+        before = self._model.config._attn_implementation
+        self._model.set_attn_implementation("eager")
+        try:
+            out = self._model(
+                input_ids=torch.from_numpy(ids),
+                attention_mask=torch.from_numpy(mask),
+                decoder_input_ids=torch.from_numpy(decoder_ids),
+                use_cache=False,
+                output_attentions=True,
+            )
+        finally:
+            self._model.set_attn_implementation(before)
+        return {kind: torch.stack(out[f"{kind}_attentions"], dim=1).numpy() for kind in ("encoder", "decoder", "cross")}
+
+    @torch.no_grad()
     def generate(self, ids: Array, mask: Array, num_beams: int, max_new_tokens: int | None) -> list[tuple[int, ...]]:
         """`model.generate`'s best sequence for each row: the ids after the decoder's start, end token included, no padding."""
         length = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens, "max_length": None}

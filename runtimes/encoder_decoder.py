@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -34,10 +35,11 @@ class Cache:
 class EncoderDecoder:
     """The graphs of an encoder-decoder bundle."""
 
-    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None, graphs: Mapping[str, bytes] | None = None) -> None:
+        """graphs: what to run in the place of a graph's file, by its name."""
         provider = find_provider(device)
         self._encoder, self._decoder, self._reorder = (
-            Session(folder / manifest.graph(name).file, provider, threads) for name in ("encoder", "decoder", "reorder")
+            Session(folder / manifest.graph(name).file, provider, threads, (graphs or {}).get(name)) for name in ("encoder", "decoder", "reorder")
         )
         self.vocab_size = manifest.limits["vocab_size"]
         self.max_target_length = manifest.limits.get("max_target_length")

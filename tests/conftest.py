@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+
+from zen_edge.manifest import describe_files, read_manifest, write_manifest
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,3 +65,25 @@ def vouch() -> Callable[[Path, str], None]:
         (bundle / "zen-edge.json").write_text(json.dumps(manifest), encoding="utf-8")
 
     return write
+
+
+@pytest.fixture(scope="session")
+def keep_attention(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """keep_attention(bundle) -> a copy of it as `--with-attention` would have written it, without tracing it again."""
+
+    def make(bundle: Path) -> Path:
+        from zen_edge.exporters.attention_outputs import save_attention_outputs
+
+        folder = tmp_path_factory.mktemp("attention") / bundle.name
+        shutil.copytree(bundle, folder)
+        manifest = read_manifest(folder)
+        save_attention_outputs(folder, [graph.name for graph in manifest.graphs], manifest.model_type)
+        write_manifest(folder, replace(manifest, files=describe_files(folder)))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def demo_attention(keep_attention: Callable[[Path], Path], demo_fp32: Path) -> Path:
+    return keep_attention(demo_fp32)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zen_edge.attention_map import AttentionMap
 from zen_edge.bundle import Bundle
 from zen_edge.errors import (
     AudioError,
@@ -50,13 +51,14 @@ def export(
     precision: str = "fp32",
     device: str = "cpu",
     revision: str | None = None,
+    with_attention: bool = False,
     verify: bool = True,
     force: bool = False,
     tell: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
     """Turn a PyTorch checkpoint into a bundle at `out`, checked against PyTorch unless `verify` is off.
 
-    model: a checkpoint folder or a hub id. precision: "fp32" or "int8". force: replace a bundle that is there. tell: called with the name of
+    model: a checkpoint folder or a hub id. precision: "fp32" or "int8". with_attention: keep the weights of attention, for `attend`. force: replace a bundle that is there. tell: called with the name of
     each step. Raises UnsupportedModelError, CheckpointError, CheckFailedError or ZenEdgeError; then nothing is left behind.
     """
     from zen_edge import check
@@ -72,6 +74,7 @@ def export(
         precision=precision,
         device=device,
         revision=revision,
+        with_attention=with_attention,
         force=force,
         verify=check.verify if verify else None,
         tell=tell,
@@ -99,6 +102,7 @@ def parity(
 
 
 __all__ = [
+    "AttentionMap",
     "AudioError",
     "Bundle",
     "BundleError",

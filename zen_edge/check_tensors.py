@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from zen_edge.attention_map import attention_file
 from zen_edge.manifest import Manifest
 from zen_edge.parity import OutputDifference, bisect, compare_outputs, difference, tolerance_of
 
@@ -38,6 +39,19 @@ def compare_graphs(folder: Path, manifest: Manifest, reference: Reference, sourc
     forced, seen = _forced(tokens, reference)
     scores = reference.logits(ids, mask, forced)
     yield from compare_decoder(folder, manifest, cross, mask, forced, seen == 1, scores)
+    if attention_file("decoder") in manifest.files:
+        yield from _compare_attention(folder, manifest, reference.attention(ids, mask, forced), ids, mask, forced)
+
+
+def _compare_attention(
+    folder: Path, manifest: Manifest, expected: Mapping[str, Array], ids: Array, mask: Array, forced: Array
+) -> Iterator[OutputDifference]:
+    """The weights of attention along `forced` (B,S), each kind (B,L,N,S,T)."""
+    from zen_edge.runtimes.attention import Attending
+
+    found = Attending(folder, manifest, "cpu", None).encoder_decoder().weights({"input_ids": ids, "attention_mask": mask}, forced)
+    for kind, weights in expected.items():
+        yield compare_outputs(f"attention.{kind}", weights, found[kind], manifest.precision)
 
 
 def compare_decoder(

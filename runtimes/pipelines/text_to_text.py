@@ -10,8 +10,10 @@ from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 
+from zen_edge.attention_map import AttentionMap
 from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
+from zen_edge.runtimes.attention import Attending, attend_text
 from zen_edge.runtimes.batching import batches, pad
 from zen_edge.runtimes.decoding import Search, SearchState, Sequence_, search
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
@@ -44,6 +46,7 @@ class TextToText:
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
         self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
         self._options = SettingsReader(manifest, self._tokenizer)
+        self._attending = Attending(folder, manifest, device, threads)
 
     @overload
     def __call__(self, inputs: str, /, **options: Any) -> str: ...
@@ -74,6 +77,28 @@ class TextToText:
             return self._stream_pieces(pieces, settings)
         ids = self._encode(text, settings) if pieces is None else []
         return self._stream_whole(text, options) if pieces is not None or settings.repetition_guard else self._stream(ids, settings)
+
+    @overload
+    def attend(self, inputs: str, /, **options: Any) -> AttentionMap: ...
+    @overload
+    def attend(self, inputs: Sequence[str], /, **options: Any) -> list[AttentionMap]: ...
+    def attend(self, inputs: str | Sequence[str], /, **options: Any) -> AttentionMap | list[AttentionMap]:
+        """How the model attends while it answers a line, or each of several: to what it reads, and to what it has said. Options are those of a call.
+
+        ZenEdgeError where the bundle was exported without the weights of attention, InputError for a blank line.
+        """
+        model, lines = self._attending.encoder_decoder(), _lines(inputs)
+        settings = self._settings(options, len(lines), scores=False)
+        if settings.overflow == "split":
+            raise OptionError(
+                'overflow="split" answers a text in parts, which attend to nothing outside of them: attend to each part, or take "truncate".'
+            )
+        found = []
+        for line, start, (best, *_) in zip(lines, settings.starts, self._all_answers(inputs, options, scores=False), strict=True):
+            if not best.tokens:
+                raise InputError("a blank text has nothing to attend to.")
+            found.append(attend_text(model, self._tokenizer, self._encode(line, settings), start[0], best.tokens, best.text))
+        return found[0] if isinstance(inputs, str) else found
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens left out."""

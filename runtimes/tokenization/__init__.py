@@ -47,6 +47,9 @@ class Tokenizer(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids, special tokens left out. Raises InputError for an id that no vocabulary has."""
 
+    def pieces(self, ids: Sequence[int], *, target: bool = False) -> list[str]:
+        """Each id as one can read it, special tokens by their names; "▁" is a space. target: ids of a generated text, where its words are others."""
+
     def forced_bos_token_id(self, target_lang: str | None) -> int | None:
         """What generation must begin with to speak `target_lang` (None: the checkpoint's own), or None where nothing is forced.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zen_edge.runtimes.tokenization.byte_pieces import spelled
 from zen_edge.runtimes.tokenization.python_backend import PythonTokenizer
 from zen_edge.runtimes.tokenization.special_tokens import SpecialTokens
 
@@ -14,7 +15,8 @@ def load(folder: Path, settings: Mapping[str, Any]) -> PythonTokenizer:
     def end_once(ids: Sequence[int], source_lang: str | None) -> list[int]:
         return special_tokens.around(ids if ids and ids[-1] == eos_id else [*ids, eos_id], source_lang)
 
-    return PythonTokenizer(ByT5Vocabulary(settings), settings, end_once)
+    vocabulary = ByT5Vocabulary(settings)
+    return PythonTokenizer(vocabulary, settings, end_once, lambda id, target: spelled(bytes([ord(vocabulary.token(id))])))
 
 
 class ByT5Vocabulary:

@@ -10,8 +10,9 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 
 from zen_edge.errors import BundleError, InputError, OptionError
+from zen_edge.runtimes.tokenization.byte_pieces import readable
 from zen_edge.runtimes.tokenization.special_tokens import SpecialTokens
-from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode
+from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode, unnamed
 
 STRIDE = 128  # tokens that windows share, as in transformers
 
@@ -82,6 +83,12 @@ class FastTokenizer:
         except OverflowError:
             raise InputError(f"token ids are numbers from 0 up; given were {min(ids)} to {max(ids)}.") from None
         return clean_up_spaces(text) if self._clean_up else text
+
+    def pieces(self, ids: Sequence[int], *, target: bool = False) -> list[str]:
+        tokens = [self._tokenizer.id_to_token(int(id)) or unnamed(id) for id in ids]
+        added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
+        of_bytes = self._tokenizer.decoder is not None and self._tokenizer.decoder.decode(["Ġ"]) == " "
+        return [token if token in added or not of_bytes else readable(token) for token in tokens]
 
     def forced_bos_token_id(self, target_lang: str | None) -> int | None:
         return self._special_tokens.forced_bos_token_id(target_lang)

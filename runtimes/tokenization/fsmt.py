@@ -22,7 +22,8 @@ _FULL_STOP = re.compile(r"[。．]\s*")
 
 def load(folder: Path, settings: Mapping[str, Any]) -> PythonTokenizer:
     """Reads vocab.json, target_vocab.json and merges.json. Raises MissingDependencyError without sacremoses."""
-    return PythonTokenizer(FSMTVocabulary(folder, settings), settings)
+    vocabulary = FSMTVocabulary(folder, settings)
+    return PythonTokenizer(vocabulary, settings, piece=vocabulary.piece)
 
 
 class FSMTVocabulary:
@@ -37,6 +38,7 @@ class FSMTVocabulary:
         self._lower_case = bool(settings["lower_case"])
         self._ids = read_vocab(folder / "vocab.json")
         self._tokens = {id: token for token, id in read_vocab(folder / "target_vocab.json").items()}
+        self._source_tokens = {id: token for token, id in self._ids.items()}
         self._unk_token = str(settings["unk_token"])
         self._unk_id = unknown_id(self._ids, self._unk_token, folder / "vocab.json")
         ranks = read_merges(folder / "merges.json")
@@ -55,6 +57,9 @@ class FSMTVocabulary:
 
     def token(self, id: int) -> str:
         return self._tokens.get(id, self._unk_token)
+
+    def piece(self, id: int, target: bool) -> str:
+        return self.token(id) if target else self._source_tokens.get(id, self._unk_token)
 
     def join(self, tokens: Sequence[str]) -> str:
         words = "".join(token.replace(" ", "").replace(END, " ") for token in tokens).split()

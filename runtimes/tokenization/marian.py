@@ -15,7 +15,7 @@ from zen_edge.errors import InputError, OptionError
 from zen_edge.runtimes.tokenization.added_tokens import AddedToken, AddedTokens
 from zen_edge.runtimes.tokenization.files import read_spm, read_vocab, unknown_id
 from zen_edge.runtimes.tokenization.special_tokens import nearest_first
-from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode
+from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode, unnamed
 
 
 def load(folder: Path, settings: Mapping[str, Any]) -> "MarianTokenizer":
@@ -43,6 +43,7 @@ class MarianTokenizer:
         self._target_ids = target_vocab | {token.content: token.id for token in added}
         self._target_unk_id = target_vocab.get(self._unk_token, self._unk_id)
         self._pieces = {id: piece for piece, id in target_vocab.items()} | {token.id: token.content for token in added}
+        self._source_pieces = {id: piece for piece, id in self._ids.items()} if separate_vocabs else self._pieces
         self._special_tokens = frozenset(special_tokens)
         self._special_ids = frozenset(self._ids.get(token, self._unk_id) for token in special_tokens)
         self._eos_id = int(settings["eos_token_id"])
@@ -87,6 +88,10 @@ class MarianTokenizer:
             text = self._decode_around_special(tokens)
         text = text.replace("▁", " ").strip()
         return clean_up_spaces(text) if self._clean_up else text
+
+    def pieces(self, ids: Sequence[int], *, target: bool = False) -> list[str]:
+        pieces = self._pieces if target else self._source_pieces
+        return [pieces.get(id) or unnamed(id) for id in ids]
 
     def forced_bos_token_id(self, target_lang: str | None) -> None:
         """The target language stands in the source text; nothing is forced. Raises OptionError."""

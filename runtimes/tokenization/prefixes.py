@@ -18,6 +18,7 @@ class PrefixedTokenizer:
         self.max_length = tokenizer.max_length
         self.vocab_size = tokenizer.vocab_size
         self.decode = tokenizer.decode
+        self.pieces = tokenizer.pieces
         self.encode_target = tokenizer.encode_target
 
     def encode(self, text: str, *, source_lang: str | None = None, target_lang: str | None = None) -> list[int]:

@@ -27,10 +27,15 @@ class Vocabulary(Protocol):
 
 
 class PythonTokenizer:
-    """`around` puts the special ids around those of a text, given the source language; by default what the settings say."""
+    """`around` puts the special ids around those of a text, given the source language; by default what the settings say. `piece` shows an id, of a
+    target text or not; by default as its token."""
 
     def __init__(
-        self, vocabulary: Vocabulary, settings: Mapping[str, Any], around: Callable[[Sequence[int], str | None], list[int]] | None = None
+        self,
+        vocabulary: Vocabulary,
+        settings: Mapping[str, Any],
+        around: Callable[[Sequence[int], str | None], list[int]] | None = None,
+        piece: Callable[[int, bool], str] | None = None,
     ) -> None:
         added = [AddedToken.from_settings(token) for token in settings["added_tokens"]]
         split_all = bool(settings["split_special_tokens"])
@@ -45,6 +50,7 @@ class PythonTokenizer:
         self._clean_up = bool(settings["clean_up_tokenization_spaces"])
         self._special_tokens = SpecialTokens.from_settings(settings)
         self._around = around or self._special_tokens.around
+        self._piece = piece or (lambda id, target: vocabulary.token(id))
         self.pad_token_id = int(settings["pad_token_id"])
         self.max_length: int | None = settings["max_length"]
         self.vocab_size = vocabulary.size
@@ -71,6 +77,9 @@ class PythonTokenizer:
         except (IndexError, ValueError) as error:
             raise InputError(f"among the token ids {min(ids)} to {max(ids)} is one that no vocabulary has: {error}.") from None
         return clean_up_spaces(text) if self._clean_up else text
+
+    def pieces(self, ids: Sequence[int], *, target: bool = False) -> list[str]:
+        return [self._tokens[id] if id in self._tokens else self._piece(int(id), target) for id in ids]
 
     def forced_bos_token_id(self, target_lang: str | None) -> int | None:
         return self._special_tokens.forced_bos_token_id(target_lang)

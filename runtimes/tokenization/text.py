@@ -26,3 +26,8 @@ def clean_up_spaces(text: str) -> str:
     for spaced, joined in _SPACING:
         text = text.replace(spaced, joined)
     return text
+
+
+def unnamed(id: int) -> str:
+    """How an id is shown that no vocabulary names."""
+    return f"<{id}>"

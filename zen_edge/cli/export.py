@@ -21,6 +21,7 @@ def export(
     precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu.")] = "cpu",
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the hub id.")] = None,
+    with_attention: Annotated[bool, typer.Option("--with-attention", help="Keep the weights of attention, to be seen with `attend`.")] = False,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare the bundle with PyTorch before it is kept.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
 ) -> None:
@@ -28,7 +29,18 @@ def export(
     import zen_edge
 
     with steps() as tell:
-        bundle = zen_edge.export(model, out, task=task, precision=precision, device=device, revision=revision, verify=verify, force=force, tell=tell)
+        bundle = zen_edge.export(
+            model,
+            out,
+            task=task,
+            precision=precision,
+            device=device,
+            revision=revision,
+            with_attention=with_attention,
+            verify=verify,
+            force=force,
+            tell=tell,
+        )
     size = sum(file.size for file in bundle.manifest.files.values()) / 1e6
     fused = sum(graph.fused_attention for graph in bundle.manifest.graphs)
     typer.echo(f"{out}: {bundle.manifest.task}, {bundle.manifest.precision}, {size:.1f} MB, {fused} attention layers fused", err=True)

@@ -99,3 +99,15 @@ def test_target_texts(kind, monkeypatch):
     for line in SURROGATES:
         with pytest.raises(InputError):
             kind.tokenizer.encode_target(line)
+
+
+def test_pieces(kind):
+    text = "Hello world, a small reader of files"
+    named = [token.replace("Ġ", "▁").replace(" ", "▁") for token in kind.reference.tokenize(text)]
+    pieces = kind.tokenizer.pieces(kind.reference_ids(text))
+    at = pieces.index(named[0])
+    assert pieces[at : at + len(named)] == named
+    assert {*pieces[:at], *pieces[at + len(named) :]} <= {*kind.reference.all_special_tokens, *kind.settings.get("languages", {}), "__en__"}
+    said = kind.tokenizer.pieces(kind.tokenizer.encode_target("ça"), target=True)
+    assert said
+    assert all(piece.isprintable() and piece for piece in said)

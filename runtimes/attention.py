@@ -1,0 +1,81 @@
+"""The weights of attention, from the graphs of a bundle that was exported with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.attention_map import AttentionMap, attention_file
+from zen_edge.errors import ZenEdgeError
+from zen_edge.manifest import Manifest
+from zen_edge.runtimes.encoder_decoder import Cache, EncoderDecoder
+from zen_edge.runtimes.session import Session
+from zen_edge.runtimes.tokenization import Tokenizer
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Attending:
+    """Where a pipeline came from. Its graphs are opened a second time when they are asked for their attention, so that nothing is paid for it before."""
+
+    folder: Path
+    manifest: Manifest
+    device: str
+    threads: int | None
+
+    def graphs(self) -> dict[str, bytes]:
+        """Those with attention among their outputs, by name. ZenEdgeError where the bundle does not keep it."""
+        names = [graph.name for graph in self.manifest.graphs if attention_file(graph.name) in self.manifest.files]
+        if not names:
+            raise ZenEdgeError("this bundle does not keep the weights of attention: export it again with --with-attention.")
+        # One message of protocol buffers after another is the message with the lists of both.
+        return {
+            name: b"".join((self.folder / file).read_bytes() for file in (self.manifest.graph(name).file, attention_file(name))) for name in names
+        }
+
+    def encoder_decoder(self) -> AttendingEncoderDecoder:
+        return AttendingEncoderDecoder(self.folder, self.manifest, self.device, self.threads, self.graphs())
+
+
+class AttendingEncoderDecoder(EncoderDecoder):
+    """The graphs of an encoder-decoder bundle with the weights of their attention."""
+
+    def weights(self, source: Mapping[str, NDArray[Any]], forced: NDArray[np.int64]) -> Weights:
+        """source: what the encoder graph takes of B inputs. forced: what their decoders read (B,S), all in one step. By kind, (B,L,N,S,T)."""
+        kept, made = _outputs(self._encoder), _outputs(self._decoder)
+        found = self._encoder.run(source, (*self._cross, *kept), self._kept)
+        cross = {name: found[name] for name in self._cross}
+        cache = Cache(cross, self._empty(len(forced)), source.get("attention_mask"), len(forced), 0)
+        found |= self._decoder.run(self._feeds(forced, cache, 1, False), made)
+        return by_kind({name: found[name].numpy() for name in (*kept, *made)})
+
+
+def _outputs(graph: Session) -> tuple[str, ...]:
+    return tuple(name for name in graph.outputs if "_attention_" in name)
+
+
+def by_kind(found: Mapping[str, NDArray[np.float32]]) -> Weights:
+    """`{kind}_attention_{layer}` (B,N,S,T) of every layer, in their order -> by kind, (B,L,N,S,T)."""
+    layers: dict[str, list[NDArray[np.float32]]] = {}
+    for name, value in found.items():
+        layers.setdefault(name.partition("_attention_")[0], []).append(value)
+    return {kind: np.stack(values, axis=1) for kind, values in layers.items()}
+
+
+def attend_text(
+    model: AttendingEncoderDecoder, tokenizer: Tokenizer, source: Sequence[int], start: int, answer: Sequence[int], text: str
+) -> AttentionMap:
+    """source: ids of a text. answer: those of what was made of it, after the one that the decoder starts from."""
+    ids = np.array([source], np.int64)
+    said = [start, *answer]
+    weights = model.weights({"input_ids": ids, "attention_mask": np.ones_like(ids)}, np.array([said[:-1]], np.int64))
+    pieces = tokenizer.pieces(said, target=True)
+    return AttentionMap(
+        tuple(tokenizer.pieces(source)), tuple(pieces[1:]), tuple(pieces[:-1]), {kind: value[0] for kind, value in weights.items()}, text
+    )

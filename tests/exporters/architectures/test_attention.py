@@ -1,0 +1,62 @@
+"""The weights of attention that a bundle keeps, of every family, against those that transformers gives out with `output_attentions`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zen_edge.errors import UnsupportedModelError
+from zen_edge.exporters.checkpoint import load_checkpoint
+from zen_edge.exporters.reference import Reference
+from zen_edge.manifest import read_manifest
+from zen_edge.runtimes import load
+from zen_edge.runtimes.attention import Attending
+from zen_edge.runtimes.batching import pad
+
+from .conftest import FAMILIES
+from .test_same_as_generate import LINES, every
+
+TOLERANCE = 1e-4  # of weights from 0 to 1; random weights blow up the rounding errors of some families
+IN_BLOCKS = {"pegasus_x"}
+
+
+@pytest.mark.parametrize("name", [every(name) for name in FAMILIES if name not in IN_BLOCKS])
+def test_in_a_padded_batch(export_family, keep_attention, name):
+    exported = export_family(name)
+    folder = keep_attention(exported.bundle.path)
+    reference = Reference(load_checkpoint(exported.checkpoint))
+    ids, mask = pad([reference.encode(line) for line in LINES], reference.pad_token_id)
+    assert (mask == 0).sum() > 20
+    rng = np.random.default_rng(0)
+    forced = np.concatenate([np.full((len(ids), 1), reference.start_token_id), rng.integers(5, 60, (len(ids), 8))], axis=1)
+    expected = reference.attention(ids, mask, forced)
+    found = Attending(folder, read_manifest(folder), "cpu", 1).encoder_decoder().weights({"input_ids": ids, "attention_mask": mask}, forced)
+    assert found.keys() == expected.keys() == {"encoder", "decoder", "cross"}
+    for kind, weights in expected.items():
+        assert found[kind].shape == weights.shape, kind
+        assert np.abs(found[kind] - weights).max() < TOLERANCE, kind
+        assert weights.max() > 0.5  # something to see
+    assert not found["cross"][1, ..., mask[1] == 0].any()
+    assert not np.triu(found["decoder"], k=1).any()
+
+    with load(folder, threads=1) as pipeline:
+        (best, *_) = pipeline.generate(LINES[0], num_beams=2, max_new_tokens=12)[0]
+        seen = pipeline.attend(LINES[0], num_beams=2, max_new_tokens=12)
+    assert seen.text == best.text
+    start = (
+        reference.start_token_id
+        if "decoder_start_token_id" not in (exported.family.config or {})
+        else exported.model.generation_config.decoder_start_token_id
+    )
+    one = reference.attention(ids[:1, : mask[0].sum()], mask[:1, : mask[0].sum()], np.array([[start, *best.tokens[:-1]]]))
+    for kind, weights in one.items():
+        assert np.abs(seen.weights[kind] - weights[0]).max() < TOLERANCE, kind
+        S, T = map(len, seen.tokens(kind))
+        assert seen.weights[kind].shape[-2:] == (S, T)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", sorted(IN_BLOCKS))
+def test_attention_in_blocks_is_refused(export_family, keep_attention, name):
+    with pytest.raises(UnsupportedModelError, match="attends to a part of the tokens at a time"):
+        keep_attention(export_family(name).bundle.path)

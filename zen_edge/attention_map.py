@@ -1,0 +1,70 @@
+"""How a model attended while it answered: the weights of its attention, with the tokens that they are from and to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.errors import OptionError
+
+KINDS = ("cross", "decoder", "encoder")  # as transformers has them; the one that says most about an answer first
+
+
+def attention_file(graph: str) -> str:
+    """The file of a bundle that adds the weights of attention to the outputs of the graph of this name."""
+    return f"{graph}.attention"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Weights to look at, (S,T): of the rows to the columns, both by their tokens. title: which they are."""
+
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
+    """weights: by kind, (L,N,S,T), each row of which sums to 1. "encoder": from source to source. "cross": from target to source. "decoder": from
+    target to decoder_input.
+
+    source: the tokens that the encoder reads. target: those that are said; decoder_input: what the decoder reads to say each of them, which is the token
+    before it. Both are empty where there is no decoder. text: what was answered.
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    decoder_input: tuple[str, ...]
+    weights: dict[str, NDArray[np.float32]]
+    text: str
+
+    def tokens(self, kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Of the rows and the columns of a kind."""
+        if kind == "cross":
+            return self.target, self.source
+        return (self.target, self.decoder_input) if kind == "decoder" else (self.source, self.source)
+
+    def chosen(self, kind: str | None = None, layer: int | None = None, head: int | None = None) -> Shown:
+        """The weights of one kind, layer and head, counted from 0 as the arrays are; of every layer or head that is left out, the mean.
+
+        kind: otherwise the first of KINDS that the model has. OptionError for what it has not.
+        """
+        kind = next(known for known in KINDS if known in self.weights) if kind is None else kind
+        if kind not in self.weights:
+            raise OptionError(
+                f"kind {kind!r} is not among the attention of this model: {', '.join(known for known in KINDS if known in self.weights)}."
+            )
+        weights = self.weights[kind]
+        parts = [kind]
+        for axis, (name, place) in enumerate((("layer", layer), ("head", head))):
+            if place is not None and not 0 <= place < weights.shape[axis]:
+                raise OptionError(f"{name} {place} is not there: {kind} has {name}s 0 to {weights.shape[axis] - 1}.")
+            parts.append(f"mean of {weights.shape[axis]} {name}s" if place is None else f"{name} {place}")
+            chosen = slice(None) if place is None else slice(place, place + 1)
+            weights = weights[chosen] if axis == 0 else weights[:, chosen]
+        rows, columns = self.tokens(kind)
+        return Shown(", ".join(parts), rows, columns, weights.mean(axis=(0, 1)))
