@@ -61,11 +61,12 @@ def _outputs(graph: Session) -> tuple[str, ...]:
 
 
 def by_kind(found: Mapping[str, NDArray[np.float32]]) -> Weights:
-    """`{kind}_attention_{layer}` (B,N,S,T) of every layer, in their order -> by kind, (B,L,N,S,T)."""
-    layers: dict[str, list[NDArray[np.float32]]] = {}
+    """`{kind}_attention_{layer}` (B,N,S,T) of every layer -> by kind, (B,L,N,S,T)."""
+    layers: dict[str, dict[int, NDArray[np.float32]]] = {}
     for name, value in found.items():
-        layers.setdefault(name.partition("_attention_")[0], []).append(value)
-    return {kind: np.stack(values, axis=1) for kind, values in layers.items()}
+        kind, _, layer = name.partition("_attention_")
+        layers.setdefault(kind, {})[int(layer)] = value
+    return {kind: np.stack([values[layer] for layer in sorted(values)], axis=1) for kind, values in layers.items()}
 
 
 def attend_text(
