@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.batching import batches
-from zen_edge.runtimes.session import Session, find_provider
+from zen_edge.runtimes.session import find_provider
+from zen_edge.runtimes.sized_session import SizedSession
 
 IDS, MASK = "input_ids", "attention_mask"
 
@@ -26,7 +27,7 @@ class Encoder:
 
     def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None:
         graph = manifest.graph("encoder")
-        self._session = Session(folder / graph.file, find_provider(device), threads)
+        self._session = SizedSession(folder / graph.file, find_provider(device), threads, graph.parameters)
         self._axes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
         self._pad = {IDS: int(manifest.tokenizer.get("pad_token_id", 0))}
 
@@ -44,7 +45,7 @@ class Encoder:
         if MASK in self.reads:
             lengths = np.array([len(row[IDS]) for row in rows])
             feeds[MASK] = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-        outputs = {name: value.numpy() for name, value in self._session.run(feeds, self._session.outputs).items()}
+        outputs = {name: value.numpy() for name, value in self._session.run(feeds, self._session.outputs, rows=feeds[IDS].size).items()}
         for i, row in enumerate(rows):
             sizes = {self._axes[name][1]: len(values) for name, values in row.items() if name in feeds}
             yield {name: value[i, : sizes.get(self._axes[name][1])] for name, value in outputs.items()}

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from zen_edge.errors import InputError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.decoding.step import Ids, StepScores
-from zen_edge.runtimes.session import Session, find_provider
+from zen_edge.runtimes.session import find_provider
+from zen_edge.runtimes.sized_session import SizedSession
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class EncoderDecoder:
     def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None, graphs: Mapping[str, bytes] | None = None) -> None:
         """graphs: what to run in the place of a graph's file, by its name."""
         provider = find_provider(device)
+        described = [manifest.graph(name) for name in ("encoder", "decoder", "reorder")]
         self._encoder, self._decoder, self._reorder = (
-            Session(folder / manifest.graph(name).file, provider, threads, (graphs or {}).get(name)) for name in ("encoder", "decoder", "reorder")
+            SizedSession(folder / graph.file, provider, threads, graph.parameters, (graphs or {}).get(graph.name)) for graph in described
         )
         self.vocab_size = manifest.limits["vocab_size"]
         self.max_target_length = manifest.limits.get("max_target_length")
@@ -54,7 +56,7 @@ class EncoderDecoder:
 
     def encode(self, ids: Ids, mask: NDArray[np.int64]) -> Cache:
         """ids and mask (B,T) -> the cache that decoding starts from, one row per input."""
-        cross = self._encoder.run({"input_ids": ids, "attention_mask": mask}, self._cross, self._kept)
+        cross = self._encoder.run({"input_ids": ids, "attention_mask": mask}, self._cross, self._kept, rows=ids.size)
         return Cache(cross, self._empty(len(ids)), mask, len(ids), 0)
 
     def encode_features(self, features: NDArray[np.float32]) -> Cache:
@@ -101,6 +103,7 @@ class EncoderDecoder:
             self._feeds(ids, cache, top_k, log_sum_exp),
             ("top_scores", "top_ids", "logits", *(("log_sum_exp",) if log_sum_exp else ()), *self._present),
             self._kept,
+            rows=ids.size,
         )
         past = dict(zip(self._past, map(found.__getitem__, self._present), strict=True))
         return found, Cache(cache.cross, past, cache.mask, R, cache.length + S)
