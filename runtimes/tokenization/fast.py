@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
-from zen_edge.errors import BundleError, InputError, OptionError
+from zen_edge.errors import BundleError, InputError
 from zen_edge.runtimes.tokenization.byte_pieces import readable
 from zen_edge.runtimes.tokenization.special_tokens import SpecialTokens
 from zen_edge.runtimes.tokenization.text import clean_up_spaces, require_unicode, unnamed
@@ -52,7 +52,7 @@ class FastTokenizer:
         """The pair in windows of at most `most` tokens, each with the whole of `first` and a part of `second` that begins with the last `stride` tokens of
         the part before it. stride: None for 128, less where windows are short. first_most: of a `first` with more tokens than that, only so many are asked.
 
-        Raises InputError where `first` leaves no room, OptionError for a stride that is as long as a part.
+        Raises InputError where `first` leaves no room, or only as much as the stride.
         """
         asked, text = self._parts(first), self._parts(second)
         if first_most is not None and len(asked) > first_most:
@@ -99,7 +99,7 @@ def _overlap(stride: int | None, most: int, room: int) -> int:
         usual = min(STRIDE, most // 2)
         return usual if usual < room else room // 2
     if stride >= room:
-        raise OptionError(
+        raise InputError(
             f"doc_stride={stride} is not less than the {room} tokens of context that one window holds beside the question: give a smaller one."
         )
     return stride

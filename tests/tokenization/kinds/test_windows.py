@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from zen_edge.errors import CheckFailedError, InputError, OptionError
+from zen_edge.errors import CheckFailedError, InputError
 from zen_edge.exporters.tokenization import HARD_LINES, SURROGATES, prove_windows
 
 
@@ -71,7 +71,7 @@ def test_a_long_question_leaves_windows_that_still_overlap(named_kind):
     assert first.ids[-4:-1] == second.ids[-7:-4]
     with pytest.raises(InputError, match="leaves no room"):
         tokenizer.windows(question, context, most=most - 6)
-    with pytest.raises(OptionError, match="not less than the 6 tokens"):
+    with pytest.raises(InputError, match="not less than the 6 tokens"):
         tokenizer.windows(question, context, most=most, stride=6)
 
 

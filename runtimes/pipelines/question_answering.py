@@ -1,0 +1,165 @@
+"""A question and a context in, the part of the context that answers it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tokenizers import Encoding
+
+from zen_edge.errors import BundleError, InputError, OptionError, ZenEdgeError
+from zen_edge.manifest import Manifest
+from zen_edge.runtimes.encoder import Encoder
+from zen_edge.runtimes.pipelines.answers import Answer, Wanted, Window, find_answers
+from zen_edge.runtimes.tokenization import load_tokenizer
+from zen_edge.runtimes.tokenization.fast import FastTokenizer
+
+LONGEST = 384  # tokens of a window, where nothing else is asked for
+TOGETHER = 256  # windows whose scores are kept at a time
+WHOLE = {"top_k": 1, "max_answer_len": 1, "max_seq_len": 1, "max_question_len": 1, "doc_stride": 0}  # options that are numbers, from which on
+NOTHING = Answer("", 0.0, 0, 0)  # where every probability is too small for a number
+SWITCHES = ("handle_impossible_answer", "align_to_words")
+
+Question = Mapping[str, str]
+"""{"question": ..., "context": ...}"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one call, checked."""
+
+    max_seq_len: int
+    doc_stride: int | None = None
+    max_question_len: int | None = None
+    wanted: Wanted = field(default_factory=Wanted)
+
+
+class Pipeline:
+    """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
+
+    Options are those of transformers' pipeline: `top_k`, `handle_impossible_answer`, `max_answer_len`, `max_seq_len` (tokens of a window),
+    `doc_stride` (tokens that windows share), `max_question_len` (a longer question is cut; without it none is) and `align_to_words`. A context longer than
+    a window is read in several. Unknown options raise OptionError, a blank question or context InputError.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+        self.manifest = manifest
+        tokenizer = load_tokenizer(folder, manifest.tokenizer)
+        if not isinstance(tokenizer, FastTokenizer):
+            raise BundleError(
+                f"answering questions needs a tokenizer of the `tokenizers` library, not one of kind {manifest.tokenizer.get('kind')!r}: export it again."
+            )
+        self._tokenizer = tokenizer
+        self._cls_token_id: int | None = manifest.head.get("cls_token_id")
+        self._most = min(most for most in (manifest.limits.get("max_source_length"), tokenizer.max_length, 2**20) if most)
+        self._model: Encoder | None = Encoder(folder, manifest, device, threads)
+
+    def __call__(self, *, question: str | Sequence[str], context: str | Sequence[str], **options: Any) -> Any:
+        """The answer to one question; with `top_k` above 1 a list of the best. Of several questions, about one context or each about its own, a list of
+        these. Raises the InputError of the first that cannot be answered."""
+        asked = _asked(question, context)
+        several = options.get("top_k", 1) != 1
+        found = []
+        for place, answers in enumerate(self.generate_each(asked, **options)):
+            if isinstance(answers, ZenEdgeError):
+                raise type(answers)(f"input {place + 1} of {len(asked)}: {answers}") if len(asked) > 1 else answers
+            found.append(answers if several else answers[0])
+        return found[0] if isinstance(question, str) and isinstance(context, str) else found
+
+    def generate_each(self, inputs: Sequence[Question], /, **options: Any) -> list[list[Answer] | ZenEdgeError]:
+        """The answers to each question, best first, or the error of one that cannot be answered."""
+        if self._model is None:
+            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        settings = self._settings(options)
+        return list(self._answers(self._model, inputs, settings))
+
+    def close(self) -> None:
+        self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _answers(self, model: Encoder, inputs: Sequence[Question], settings: Settings) -> Iterator[list[Answer] | ZenEdgeError]:
+        """In the order of the inputs; so many at a time that there are windows for full batches."""
+        group: list[tuple[str, list[Encoding]] | InputError] = []
+        windows = 0
+        for each in inputs:
+            try:
+                question, context = _texts(each)
+                parts = self._tokenizer.windows(
+                    question, context, most=settings.max_seq_len, stride=settings.doc_stride, first_most=settings.max_question_len
+                )
+                group.append((context, parts))
+                windows += len(parts)
+            except InputError as error:
+                group.append(error)
+            if windows >= TOGETHER:
+                yield from self._group_answers(model, group, settings.wanted)
+                group, windows = [], 0
+        yield from self._group_answers(model, group, settings.wanted)
+
+    def _group_answers(
+        self, model: Encoder, group: Sequence[tuple[str, list[Encoding]] | InputError], wanted: Wanted
+    ) -> Iterator[list[Answer] | ZenEdgeError]:
+        encodings = [one for each in group if not isinstance(each, InputError) for one in each[1]]
+        scores = dict(model.run([{"input_ids": one.ids, "token_type_ids": one.type_ids} for one in encodings])) if encodings else {}
+        windows = (Window(one, scores[place]["start_logits"], scores[place]["end_logits"]) for place, one in enumerate(encodings))
+        for each in group:
+            if isinstance(each, InputError):
+                yield each
+                continue
+            context, parts = each
+            found = find_answers(context, islice(windows, len(parts)), self._cls_token_id, wanted)
+            yield found or [NOTHING]
+
+    def _settings(self, options: Mapping[str, Any]) -> Settings:
+        """Raises OptionError."""
+        for name in options:
+            if name not in (*WHOLE, *SWITCHES):
+                near = get_close_matches(name, [*WHOLE, *SWITCHES], n=1)
+                raise OptionError(f"there is no option {name} of question-answering{f'; did you mean {near[0]}?' if near else '.'}")
+        given = {name: value for name, value in options.items() if value is not None}
+        for name, least in WHOLE.items():
+            value = given.get(name, least)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise OptionError(f"{name} must be a whole number from {least}, not {value!r}.")
+        for name in SWITCHES:
+            if not isinstance(given.get(name, True), bool):
+                raise OptionError(f"{name} must be true or false, not {given[name]!r}.")
+        most = given.pop("max_seq_len", min(LONGEST, self._most))
+        if most > self._most:
+            raise OptionError(f"max_seq_len={most} is more than the {self._most} tokens that the model takes.")
+        if given.get("doc_stride", 0) > most:
+            raise OptionError(f"doc_stride={given['doc_stride']} is more than max_seq_len={most}.")
+        windows = {name: given.pop(name, None) for name in ("doc_stride", "max_question_len")}
+        return Settings(most, **windows, wanted=Wanted(**given))
+
+
+def _asked(question: str | Sequence[str], context: str | Sequence[str]) -> list[Question]:
+    """Each question with its context. Raises InputError for lists that do not go together."""
+    if isinstance(question, str) and isinstance(context, str):
+        return [{"question": question, "context": context}]
+    if isinstance(question, Sequence) and isinstance(context, str):
+        return [{"question": one, "context": context} for one in question]
+    if isinstance(question, Sequence) and isinstance(context, Sequence) and not isinstance(question, str) and len(question) == len(context):
+        return [{"question": one, "context": its} for one, its in zip(question, context, strict=True)]
+    raise InputError("expected a question and a context, a list of questions with one context, or as many contexts as questions in lists.")
+
+
+def _texts(given: Question) -> tuple[str, str]:
+    """The question and the context. Raises InputError for what is no text or blank."""
+    for name in ("question", "context"):
+        text = given.get(name) if isinstance(given, Mapping) else None
+        if not isinstance(text, str):
+            raise InputError(f'expected {{"question": ..., "context": ...}} with a text each; {name} is of type {type(text).__name__}.')
+        if not text.strip():
+            raise InputError(f"the {name} is blank: give a text.")
+    return given["question"], given["context"]
