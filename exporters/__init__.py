@@ -56,6 +56,7 @@ def export(
         from zen_edge.exporters.encoders import encoder_task
         from zen_edge.exporters.features import save_features
         from zen_edge.exporters.graphs import trace_graphs
+        from zen_edge.exporters.heads import head
         from zen_edge.exporters.tokenization import save_tokenizer, task_prefixes
         from zen_edge.exporters.weights import save_graphs
 
@@ -65,6 +66,7 @@ def export(
         tokenizer = save_tokenizer(checkpoint.tokenizer, folder, *task_prefixes(checkpoint.model.config, found_task))
         if checkpoint.feature_extractor is not None:
             save_features(checkpoint.feature_extractor, folder)
+        outputs = head(checkpoint, found_task, folder, tell)
         graphs, limits = trace_graphs(checkpoint, found_task, precision, tell)
 
         tell("write the graphs")
@@ -74,7 +76,7 @@ def export(
         if with_attention:
             save_attention_outputs(folder, names, checkpoint.model_type)
         _copy_papers(checkpoint.folder, folder)
-        manifest = _describe(folder, checkpoint, names, limits, found_task, precision, device, tokenizer)
+        manifest = _describe(folder, checkpoint, names, limits, found_task, precision, device, tokenizer, outputs)
         _require_fused(manifest)
         write_manifest(folder, manifest)
         if verify is not None:
@@ -127,9 +129,8 @@ def _describe(
     precision: str,
     device: str,
     tokenizer: dict[str, Any],
+    head: dict[str, Any],
 ) -> Manifest:
-    from zen_edge.exporters.encoders import head
-
     return Manifest(
         format=FORMAT,
         task=task,
@@ -147,7 +148,7 @@ def _describe(
             "weights_sha256": checkpoint.weights_hash(),
         },
         made_with={name: version(name) for name in MADE_WITH},
-        head=head(checkpoint.model, checkpoint.tokenizer, task),
+        head=head,
     )
 
 

@@ -94,8 +94,9 @@ def _allowed(encoding: Encoding, cls_token_id: int | None) -> NDArray[np.bool_]:
 
 def _probabilities(logits: NDArray[np.float32], allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
     scores = np.where(allowed, logits, EXCLUDED)
-    found: NDArray[np.float32] = np.exp(scores - scores.max())
-    return found / found.sum()
+    likely = np.exp(scores - scores.max())
+    found: NDArray[np.float32] = likely / likely.sum()
+    return found
 
 
 def _characters(encoding: Encoding, first: int, last: int, align_to_words: bool) -> tuple[int, int]:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import islice
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tokenizers import Encoding
 
-from zen_edge.errors import BundleError, InputError, OptionError, ZenEdgeError
-from zen_edge.manifest import Manifest
+from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.runtimes.encoder import Encoder
 from zen_edge.runtimes.pipelines.answers import Answer, Wanted, Window, find_answers
-from zen_edge.runtimes.tokenization import load_tokenizer
-from zen_edge.runtimes.tokenization.fast import FastTokenizer
+from zen_edge.runtimes.pipelines.encoder_pipeline import EncoderPipeline
 
 LONGEST = 384  # tokens of a window, where nothing else is asked for
 TOGETHER = 256  # windows whose scores are kept at a time
@@ -39,7 +34,7 @@ class Settings:
     wanted: Wanted = field(default_factory=Wanted)
 
 
-class Pipeline:
+class Pipeline(EncoderPipeline):
     """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
 
     Options are those of transformers' pipeline: `top_k`, `handle_impossible_answer`, `max_answer_len`, `max_seq_len` (tokens of a window),
@@ -47,45 +42,17 @@ class Pipeline:
     a window is read in several. Unknown options raise OptionError, a blank question or context InputError.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
-        self.manifest = manifest
-        tokenizer = load_tokenizer(folder, manifest.tokenizer)
-        if not isinstance(tokenizer, FastTokenizer):
-            raise BundleError(
-                f"answering questions needs a tokenizer of the `tokenizers` library, not one of kind {manifest.tokenizer.get('kind')!r}: export it again."
-            )
-        self._tokenizer = tokenizer
-        self._cls_token_id: int | None = manifest.head.get("cls_token_id")
-        self._most = min(most for most in (manifest.limits.get("max_source_length"), tokenizer.max_length, 2**20) if most)
-        self._model: Encoder | None = Encoder(folder, manifest, device, threads)
-
     def __call__(self, *, question: str | Sequence[str], context: str | Sequence[str], **options: Any) -> Any:
         """The answer to one question; with `top_k` above 1 a list of the best. Of several questions, about one context or each about its own, a list of
         these. Raises the InputError of the first that cannot be answered."""
-        asked = _asked(question, context)
-        several = options.get("top_k", 1) != 1
-        found = []
-        for place, answers in enumerate(self.generate_each(asked, **options)):
-            if isinstance(answers, ZenEdgeError):
-                raise type(answers)(f"input {place + 1} of {len(asked)}: {answers}") if len(asked) > 1 else answers
-            found.append(answers if several else answers[0])
-        return found[0] if isinstance(question, str) and isinstance(context, str) else found
+        found = self._best(_asked(question, context), options)
+        answers = found if (options.get("top_k") or 1) > 1 else [best for best, *_ in found]
+        return answers[0] if isinstance(question, str) and isinstance(context, str) else answers
 
     def generate_each(self, inputs: Sequence[Question], /, **options: Any) -> list[list[Answer] | ZenEdgeError]:
         """The answers to each question, best first, or the error of one that cannot be answered."""
-        if self._model is None:
-            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
-        settings = self._settings(options)
-        return list(self._answers(self._model, inputs, settings))
-
-    def close(self) -> None:
-        self._model = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        model, settings = self._open_model(), self._settings(options)
+        return list(self._answers(model, inputs, settings))
 
     def _answers(self, model: Encoder, inputs: Sequence[Question], settings: Settings) -> Iterator[list[Answer] | ZenEdgeError]:
         """In the order of the inputs; so many at a time that there are windows for full batches."""
@@ -117,16 +84,12 @@ class Pipeline:
                 yield each
                 continue
             context, parts = each
-            found = find_answers(context, islice(windows, len(parts)), self._cls_token_id, wanted)
+            found = find_answers(context, islice(windows, len(parts)), self.manifest.head.get("cls_token_id"), wanted)
             yield found or [NOTHING]
 
     def _settings(self, options: Mapping[str, Any]) -> Settings:
         """Raises OptionError."""
-        for name in options:
-            if name not in (*WHOLE, *SWITCHES):
-                near = get_close_matches(name, [*WHOLE, *SWITCHES], n=1)
-                raise OptionError(f"there is no option {name} of question-answering{f'; did you mean {near[0]}?' if near else '.'}")
-        given = {name: value for name, value in options.items() if value is not None}
+        given = self._known(options, (*WHOLE, *SWITCHES))
         for name, least in WHOLE.items():
             value = given.get(name, least)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -43,10 +43,14 @@ class FastTokenizer:
         # The template in the file holds one language only, so with languages the prefix and the suffix come from the settings.
         return self._special_tokens.around(self._tokenizer.encode(text, add_special_tokens=False).ids, source_lang)
 
-    def encoding(self, text: str, pair: str | None = None) -> Encoding:
-        """A text, or a pair of them, with all that is known of its tokens (ids, type ids, characters, words); special tokens included, nothing truncated. An
-        empty pair is none, as in transformers. Raises InputError for text that is no Unicode."""
-        return self._around(self._parts(text), self._parts(pair) if pair else None)
+    def encoding(self, text: str, pair: str | None = None, *, most: int | None = None) -> Encoding:
+        """A text, or a pair of them, with all that is known of its tokens (ids, type ids, characters, words), special tokens included. An empty pair is none,
+        as in transformers. most: cut `text` so that there are at most so many tokens; nothing is cut without it. Raises InputError for text that is no
+        Unicode."""
+        one, other = self._parts(text), self._parts(pair) if pair else None
+        if most is not None:
+            one.truncate(max(0, self._room(most, other)))
+        return self._around(one, other)
 
     def windows(self, first: str, second: str, *, most: int, stride: int | None = None, first_most: int | None = None) -> list[Encoding]:
         """The pair in windows of at most `most` tokens, each with the whole of `first` and a part of `second` that begins with the last `stride` tokens of
@@ -57,7 +61,7 @@ class FastTokenizer:
         asked, text = self._parts(first), self._parts(second)
         if first_most is not None and len(asked) > first_most:
             asked = self._parts(first[: asked.offsets[first_most - 1][1]])
-        room = most - len(asked) - (self._template.num_special_tokens_to_add(is_pair=True) if self._template else 0)
+        room = self._room(most, asked)
         if room < 1:
             raise InputError(f"the question has {len(asked)} tokens and leaves no room for the context in {most}: ask a shorter one.")
         if len(text) > room:
@@ -67,6 +71,11 @@ class FastTokenizer:
     def _parts(self, text: str) -> Encoding:
         require_unicode(text)
         return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def _room(self, most: int, other: Encoding | None) -> int:
+        """Tokens of a text in an input of `most`, beside special ones and the text before or after it."""
+        special = 0 if self._template is None else self._template.num_special_tokens_to_add(is_pair=other is not None)
+        return most - special - (0 if other is None else len(other))
 
     def _around(self, encoding: Encoding, pair: Encoding | None = None) -> Encoding:
         """With special tokens."""

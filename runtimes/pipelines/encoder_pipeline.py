@@ -1,0 +1,66 @@
+"""What the pipelines of models of one graph share: an encoder with a head, a tokenizer that tells all of its tokens, options by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from zen_edge.errors import BundleError, OptionError, ZenEdgeError
+from zen_edge.manifest import Manifest
+from zen_edge.runtimes.encoder import Encoder
+from zen_edge.runtimes.tokenization import load_tokenizer
+from zen_edge.runtimes.tokenization.fast import FastTokenizer
+
+
+class EncoderPipeline(ABC):
+    """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`."""
+
+    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+        self.manifest = manifest
+        tokenizer = load_tokenizer(folder, manifest.tokenizer)
+        if not isinstance(tokenizer, FastTokenizer):
+            kind = manifest.tokenizer.get("kind")
+            raise BundleError(f"{manifest.task} needs a tokenizer of the `tokenizers` library, not one of kind {kind!r}: export the model again.")
+        self._tokenizer = tokenizer
+        self._most = min((most for most in (manifest.limits.get("max_source_length"), tokenizer.max_length) if most), default=2**20)
+        self._model: Encoder | None = Encoder(folder, manifest, device, threads)
+
+    @abstractmethod
+    def generate_each(self, inputs: Sequence[Any], /, **options: Any) -> list[list[Any] | ZenEdgeError]:
+        """The results of each input, best first, or the error of one that cannot be answered."""
+
+    def close(self) -> None:
+        self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _open_model(self) -> Encoder:
+        if self._model is None:
+            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        return self._model
+
+    def _best(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[list[Any]]:
+        """The results of all inputs. Raises the error of the first that has none."""
+        found = []
+        for place, results in enumerate(self.generate_each(inputs, **options)):
+            if isinstance(results, ZenEdgeError):
+                raise type(results)(f"input {place + 1} of {len(inputs)}: {results}") if len(inputs) > 1 else results
+            found.append(results)
+        return found
+
+    def _known(self, options: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        """The options that are given. Raises OptionError for one whose name is none of `names`."""
+        for name in options:
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                there_are = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
+                raise OptionError(f"there is no option {name} of {self.manifest.task}; {there_are}")
+        return {name: value for name, value in options.items() if value is not None}
