@@ -89,8 +89,9 @@ def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
 
     Raises CheckFailedError for a tokenizer that does not do what transformers' does.
     """
-    from zen_edge.exporters.tokenization import prove_tokenizer
+    from zen_edge.exporters.tokenization import prove_tokenizer, prove_windows
     from zen_edge.runtimes.tokenization import load_tokenizer
+    from zen_edge.runtimes.tokenization.fast import FastTokenizer
 
     manifest = read_manifest(bundle)
     if check_ctc.is_ctc(manifest):
@@ -102,6 +103,8 @@ def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
     ours = load_tokenizer(bundle, manifest.tokenizer)
     if check_encoder.is_encoder(manifest):
         prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id)
+        if isinstance(ours, FastTokenizer) and manifest.task in check_encoder.PAIRED:
+            prove_windows(checkpoint.tokenizer, ours.windows)
         report, counts = check_encoder.compare(bundle, manifest, checkpoint, BUILT_IN, only_fitting=True, tell=lambda step: None)
         return replace(report, about=_about(manifest, checkpoint, **counts))
     prefix = str(manifest.tokenizer.get("prefix", ""))

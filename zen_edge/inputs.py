@@ -1,13 +1,17 @@
 """Lines to try a model on, from a file or built in."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 from zen_edge.checked import quoted
 from zen_edge.errors import InputError
 from zen_edge.files import reason
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,15 @@ class Line:
 
     source: str
     target: str | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """answers: those that people gave, any of which is right; none where none is given, an empty one where there is none in the context."""
+
+    question: str
+    context: str
+    answers: tuple[str, ...] = ()
 
 
 # Short and long, with names, numbers, accents and punctuation; what they say matters little, that they differ in length does.
@@ -44,26 +57,57 @@ def read_lines(path: Path, limit: int | None = None) -> tuple[Line, ...]:
     kind = path.suffix.lower()
     if kind not in (".txt", ".jsonl"):
         raise InputError(f"{quoted(path.name)} should be a .txt file (a line each) or a .jsonl file with source and target.")
+    read = (_from_json(row, where) if kind == ".jsonl" else Line(row) for row, where in _rows(path))
+    return _some((line for line in read if line.source.strip()), path, limit)
+
+
+def read_questions(path: Path, limit: int | None = None) -> tuple[Question, ...]:
+    """Those of a .jsonl file with "question", "context" and, where there are some, "answers". limit: the first so many. InputError for anything else."""
+    if path.suffix.lower() != ".jsonl":
+        raise InputError(f"{quoted(path.name)} should be a .jsonl file with question, context and answers.")
+    return _some((question_from_json(row, where) for row, where in _rows(path)), path, limit)
+
+
+def question_from_json(row: str, where: str) -> Question:
+    """{"question", "context", "answers"}, the answers a list of texts, or as SQuAD has them ({"text": [...]}). InputError for anything else."""
+    given = _object(row, where)
+    question, context, answers = (given.get(key) for key in ("question", "context", "answers"))
+    answers = answers.get("text") if isinstance(answers, dict) else answers
+    texts = [] if answers is None else answers if isinstance(answers, list) else [answers]
+    if not isinstance(question, str) or not isinstance(context, str) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f'{where} should be an object with a text "question", a text "context" and, if there are some, a list of texts "answers".')
+    return Question(question, context, tuple(texts) or (("",) if answers is not None else ()))
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str]]:
+    """(row, where it stands) of those that are not blank."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{quoted(str(path))} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise InputError(f"{quoted(str(path))} cannot be read: {reason(error) if isinstance(error, OSError) else error}.") from None
-    numbered = ((number, row) for number, row in enumerate(text.split("\n"), 1) if row.strip())
-    read = (_from_json(row, f"{quoted(path.name)}, line {number},") if kind == ".jsonl" else Line(row) for number, row in numbered)
-    lines = tuple(islice((line for line in read if line.source.strip()), limit))
-    if not lines:
+    return ((row, f"{quoted(path.name)}, line {number},") for number, row in enumerate(text.split("\n"), 1) if row.strip())
+
+
+def _some(read: Iterator[T], path: Path, limit: int | None) -> tuple[T, ...]:
+    found = tuple(islice(read, limit))
+    if not found:
         raise InputError(f"{quoted(str(path))} holds no lines.")
-    return lines
+    return found
 
 
-def _from_json(row: str, where: str) -> Line:
+def _object(row: str, where: str) -> dict[str, Any]:
     try:
         given = json.loads(row)
     except (ValueError, RecursionError):
         raise InputError(f"{where} is not JSON.") from None
-    source, target = (given.get("source"), given.get("target")) if isinstance(given, dict) else (None, None)
+    return given if isinstance(given, dict) else {}
+
+
+def _from_json(row: str, where: str) -> Line:
+    given = _object(row, where)
+    source, target = given.get("source"), given.get("target")
     if not isinstance(source, str) or not isinstance(target, str | None):
         raise InputError(f'{where} should be an object with a text "source" and, if there is one, a text "target".')
     return Line(source, target if target and target.strip() else None)

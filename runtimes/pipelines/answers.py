@@ -25,7 +25,7 @@ class Answer:
     end: int
 
     def to_json(self) -> dict[str, Any]:
-        return {"answer": self.text, "start": self.start, "end": self.end, "score": self.score}
+        return {"text": self.text, "answer": self.text, "start": self.start, "end": self.end, "score": self.score}
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import zen_edge
+from zen_edge import check
+from zen_edge.cli import app
 from zen_edge.errors import InputError, OptionError, UnsupportedModelError
 from zen_edge.exporters import export
 from zen_edge.runtimes.pipelines.answers import Answer, best_spans
@@ -30,18 +33,33 @@ def recorded():
 
 
 @pytest.fixture(scope="module")
-def answerer(record, tmp_path_factory):
-    """answerer("bert"): the pipeline of a bundle made of that model, once."""
-    opened = {}
+def exported(record, tmp_path_factory):
+    """exported("bert"): the folder of that checkpoint and its bundle, checked against PyTorch on the way; made once."""
+    made = {}
 
-    def load(kind):
-        if kind not in opened:
-            folder = tmp_path_factory.mktemp(kind)
-            record.write_checkpoint(kind, folder / "checkpoint")
-            opened[kind] = zen_edge.load(export(folder / "checkpoint", folder / "bundle").path, threads=1)
-        return opened[kind]
+    def make(kind):
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp(kind)
+            record.write_checkpoint(kind, made[kind] / "checkpoint")
+            export(made[kind] / "checkpoint", made[kind] / "bundle", verify=check.verify)
+        return made[kind]
 
-    return load
+    return make
+
+
+@pytest.fixture(scope="module")
+def answerer(exported):
+    return lambda kind: zen_edge.load(exported(kind) / "bundle", threads=1)
+
+
+@pytest.fixture
+def zen(exported):
+    """zen("--question", "x"): `zen-edge run` of BERT's bundle."""
+
+    def run(*arguments, input=None):
+        return CliRunner().invoke(app, ["run", str(exported("bert") / "bundle"), *map(str, arguments)], input=input)
+
+    return run
 
 
 @pytest.mark.parametrize("kind", ["bert", pytest.param("roberta", marks=pytest.mark.sweep), pytest.param("albert", marks=pytest.mark.sweep)])
@@ -122,6 +140,44 @@ def test_inputs_that_do_not_go_together(answerer, given):
 
 def test_where_no_word_is_likely_there_is_an_empty_answer(answerer):
     assert answerer("bert")(question="x", context="\u200b\u200b") == Answer("", 0.0, 0, 0)
+
+
+def test_the_command_line(zen, answerer, record, tmp_path):
+    question, context = record.QUESTIONS[0], record.CONTEXTS[2]
+    best = answerer("bert")(question=question, context=context)
+    assert zen("--question", question, "--context", context).stdout == f"{best.text}\n"
+    assert zen("--question", question, context, record.STORY).stdout.splitlines()[0] == best.text
+    (tmp_path / "context.txt").write_text(context, encoding="utf-8")
+    found = json.loads(zen("--question", question, "--file", tmp_path / "context.txt", "--json").stdout)
+    assert found == {"text": best.text, "answer": best.text, "start": best.start, "end": best.end, "score": pytest.approx(best.score, abs=1e-5)}
+    several = json.loads(zen("--question", question, "--context", context, "--json", "--top-k", 3, "--option", "max_answer_len=4").stdout)
+    assert len(several["hypotheses"]) == 3 and several["answer"] == several["hypotheses"][0]["answer"]
+
+
+def test_lines_of_json(zen, answerer, record, tmp_path):
+    good = {"question": record.QUESTIONS[0], "context": record.STORY}
+    rows = "\n".join(map(json.dumps, [good, {"question": "x", "context": " "}, {"question": "x"}, good, "no object"])) + "\nno JSON\n"
+    (tmp_path / "questions.jsonl").write_text(rows, encoding="utf-8")
+    for given in ({"input": rows}, {}):
+        done = zen("--json", *([] if given else ["--file", tmp_path / "questions.jsonl"]), **given)
+        found = [json.loads(row) for row in done.stdout.splitlines()]
+        assert [[*row] == ["error"] for row in found] == [False, True, True, False, True, True]
+        assert found[0] == found[3] and found[0]["answer"] == answerer("bert")(**good).text
+        assert done.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--context", "x"], 2, "--context needs a --question"),
+        (["--question", "x", "--context", "y", "z"], 2, "leave out other texts"),
+        (["--question", "x", "--context", "y", "--num-beams", "2"], 1, "there is no option num_beams of question-answering"),
+        (["--question", "x", "--file", "nowhere.txt"], 1, "cannot be read"),
+    ],
+)
+def test_arguments_that_are_refused(zen, arguments, status, said):
+    done = zen(*arguments)
+    assert done.exit_code == status and said in " ".join(done.stderr.replace("│", " ").split())
 
 
 def test_spans_by_brute_force():

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from zen_edge.checked import quoted
 from zen_edge.cli import app, note
 from zen_edge.cli.live import print_stream
-from zen_edge.errors import InputError, OptionError, ZenEdgeError
-from zen_edge.files import reason
+from zen_edge.cli.sources import paths, questions, texts
+from zen_edge.errors import OptionError, ZenEdgeError
 
 if TYPE_CHECKING:
     from zen_edge.runtimes.pipelines.hypothesis import Hypothesis
@@ -48,7 +47,7 @@ def run(
     forced_eos_token_id: Annotated[int | None, typer.Option(help="The last token, where the length runs out.")] = None,
     do_sample: Annotated[bool | None, typer.Option("--do-sample/--no-do-sample", help="Draw tokens in place of taking the best.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling: above 0; below 1 makes likely tokens likelier.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Sampling: among the best K tokens; 0 for all.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Sampling: among the best K tokens; 0 for all. Question answering: the best K answers.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Sampling: among the best tokens that together have this probability.")] = None,
     seed: Annotated[int | None, typer.Option(help="Sampling: the same number, the same results.")] = None,
     decoder_prefix: Annotated[str | None, typer.Option(help="The beginning of the output, to go on from.")] = None,
@@ -73,6 +72,10 @@ def run(
     ] = None,
     timestamps: Annotated[str | None, typer.Option(metavar="segment|word", help="Speech: tell when each segment or word is said.")] = None,
     format: Annotated[str | None, typer.Option(metavar="txt|srt|vtt|json", help="Speech: how a transcript is written.")] = None,
+    question: Annotated[
+        str | None, typer.Option(help="Question answering: about --context, or about each input; otherwise inputs are lines of JSON.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Question answering: the text that the answer is a part of.")] = None,
     overflow: Annotated[
         str | None, typer.Option(help="An input longer than the model takes: error, split into parts, or truncate to its beginning.")
     ] = None,
@@ -141,10 +144,15 @@ def run(
             if not hears or inputs or file:
                 raise OptionError("--stream hears speech on stdin: it is for bundles of speech recognition, without inputs or --file.")
             return print_stream(pipeline, stream, options, "json" if as_json else format or ("times" if timestamps else "txt"))
-        texts = _paths(inputs, file) if hears else _texts(inputs, file)
-        while group := list(islice(texts, RECORDINGS if hears else WINDOW)):
-            answers = iter(pipeline.generate_each([text for text in group if isinstance(text, str)], **options))
-            found = [next(answers) if isinstance(text, str) else text for text in group]
+        asks = pipeline.manifest.task == "question-answering"
+        if not asks and (question is not None or context is not None):
+            raise OptionError(
+                f"--question and --context are for question-answering, and this bundle is for {pipeline.manifest.task}: leave them out."
+            )
+        given_inputs: Iterator[Any] = questions(question, context, inputs, file) if asks else paths(inputs, file) if hears else texts(inputs, file)
+        while group := list(islice(given_inputs, RECORDINGS if hears else WINDOW)):
+            answers = iter(pipeline.generate_each([one for one in group if not isinstance(one, ZenEdgeError)], **options))
+            found = [one if isinstance(one, ZenEdgeError) else next(answers) for one in group]
             if not as_json and number + len(group) > 1 and any(isinstance(answer, list) and len(answer) > 1 for answer in found):
                 raise OptionError("several results for several inputs cannot be told apart line by line: add --json.")
             alone = number == 0 and len(group) == 1
@@ -185,7 +193,7 @@ def _print(answer: list[Any] | ZenEdgeError, number: int, as_json: bool, alone: 
             note(f"input {number}: {answer}")
         return True
     if as_json:
-        results = [hypothesis.to_json() if write is not None else _json_result(hypothesis) for hypothesis in answer]
+        results = [result.to_json() if hasattr(result, "to_json") else _json_result(result) for result in answer]
         typer.echo(json.dumps(results[0] | ({"hypotheses": results} if len(results) > 1 else {}), ensure_ascii=False))
         return False
     if write is not None:
@@ -196,7 +204,7 @@ def _print(answer: list[Any] | ZenEdgeError, number: int, as_json: bool, alone: 
     else:
         for hypothesis in answer:
             typer.echo(" ".join(hypothesis.text.splitlines()))
-    if answer[0].repetition_guard:
+    if getattr(answer[0], "repetition_guard", False):
         looped = sum(part.hypothesis.repetition_guard for part in answer[0].segments)
         where = f"in {looped} of {len(answer[0].segments)} parts " if looped else ""
         note(f"input {number}: {where}the output went round in circles and was decoded again with a repetition guard.")
@@ -213,34 +221,6 @@ def _json_result(found: Hypothesis) -> dict[str, Any]:
     if found.segments:
         result["segments"] = [{"source": part.source, **_json_result(part.hypothesis)} for part in found.segments]
     return result
-
-
-def _texts(inputs: Iterable[str] | None, files: Iterable[Path] | None) -> Iterator[str | ZenEdgeError]:
-    """The arguments, then whole files; without either the lines of stdin. What is no text comes as its error."""
-    if inputs or files:
-        return chain(inputs or (), map(_read, files or ()))
-    if sys.stdin is None or sys.stdin.isatty():
-        raise typer.BadParameter("give texts as arguments, --file PATH, or lines on stdin.")
-    return (_decoded(line.rstrip(b"\r\n"), "the line") for line in sys.stdin.buffer)
-
-
-def _paths(inputs: Iterable[str] | None, files: Iterable[Path] | None) -> Iterator[str | ZenEdgeError]:
-    """Of recordings."""
-    return (path if isinstance(path, ZenEdgeError) else path.strip() for path in _texts([*(inputs or ()), *map(str, files or ())], None))
-
-
-def _read(path: Path) -> str | ZenEdgeError:
-    try:
-        return _decoded(path.read_bytes(), str(path))
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        return InputError(f"{quoted(str(path))} cannot be read: {reason(error) if isinstance(error, OSError) else error}.")
-
-
-def _decoded(data: bytes, name: str) -> str | ZenEdgeError:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return InputError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.")
 
 
 def _merged(given: dict[str, Any], more: Iterable[str]) -> dict[str, Any]:
