@@ -56,7 +56,7 @@ def export(
         from zen_edge.exporters.encoders import encoder_task
         from zen_edge.exporters.features import save_features
         from zen_edge.exporters.graphs import trace_graphs
-        from zen_edge.exporters.heads import head
+        from zen_edge.exporters.heads import describe_head
         from zen_edge.exporters.tokenization import save_tokenizer, task_prefixes
         from zen_edge.exporters.weights import save_graphs
 
@@ -66,7 +66,7 @@ def export(
         tokenizer = save_tokenizer(checkpoint.tokenizer, folder, *task_prefixes(checkpoint.model.config, found_task))
         if checkpoint.feature_extractor is not None:
             save_features(checkpoint.feature_extractor, folder)
-        outputs = head(checkpoint, found_task, folder, tell)
+        outputs = describe_head(checkpoint, found_task, folder, tell)
         graphs, limits = trace_graphs(checkpoint, found_task, precision, tell)
 
         tell("write the graphs")

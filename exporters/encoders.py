@@ -27,7 +27,7 @@ from transformers import (
 from transformers.models.auto import modeling_auto as auto
 from transformers.utils import ModelOutput
 
-from zen_edge.errors import UnsupportedModelError
+from zen_edge.errors import CheckpointError, UnsupportedModelError
 from zen_edge.exporters.architectures import architecture
 from zen_edge.exporters.attention import fused
 from zen_edge.exporters.limits import Limits, a_word
@@ -222,3 +222,17 @@ def trace(model: PreTrainedModel, task: str, reading: Reading, limits: Limits) -
         GRAPH,
         attention=fused if model._can_set_attn_implementation() else nullcontext,
     )
+
+
+def head(model: PreTrainedModel, tokenizer: Any, task: str) -> dict[str, Any]:
+    """What the runtime must know of the outputs, for the manifest."""
+    config = model.config
+    if task in ("text-classification", "token-classification"):
+        labels = [str(config.id2label.get(i, f"LABEL_{i}")) for i in range(config.num_labels)]
+        told = {name: getattr(config, name, None) for name in ("problem_type", "function_to_apply")}
+        return {"labels": labels, **{name: value for name, value in told.items() if value is not None}}
+    if task == "fill-mask":
+        if tokenizer.mask_token_id is None:
+            raise CheckpointError("the tokenizer has no mask_token, which a model that fills masks needs: set it in tokenizer_config.json.")
+        return {"mask_token": str(tokenizer.mask_token), "mask_token_id": int(tokenizer.mask_token_id)}
+    return {}
