@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zen_edge.checked import quoted
 from zen_edge.errors import BundleError
+from zen_edge.files import unsafe_name
 
 Vector = NDArray[np.float32]
 
@@ -73,6 +75,8 @@ def _step(folder: Path, given: Mapping[str, Any]) -> Callable[[Vector], Vector]:
         return _normalized
     if given["kind"] != "dense" or given["activation"] not in ACTIVATIONS:
         raise BundleError(f"the manifest asks for a step that this version does not know ({given}): update zen-edge.")
+    if unsafe_name(given["file"]):
+        raise BundleError(f"the manifest names {quoted(given['file'])}, which {unsafe_name(given['file'])}: export the model again.")
     weight, bias = _arrays(folder / given["file"])
     activation = ACTIVATIONS[given["activation"]]
     return lambda vector: activation(weight @ vector + bias)
