@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,19 @@ class EncoderReference:
         self.mask_token_id: int | None = self._tokenizer.mask_token_id
         self.special_token_ids = frozenset(self._tokenizer.all_special_ids)
 
-    def encode(self, text: str, pair: str | None = None) -> dict[str, list[int]]:
-        """By the graph's names: input_ids and, where the tokenizer gives them, token_type_ids."""
-        return {name: list(values) for name, values in self._tokenizer(text, pair, verbose=False).items()}
+    def encode(self, text: str, pair: str | None = None, most: int | None = None) -> dict[str, list[int]]:
+        """By the graph's names: input_ids and, where the tokenizer gives them, token_type_ids. most: the pair is cut to give so many tokens."""
+        cut = {} if most is None else {"truncation": "only_second", "max_length": most}
+        return {name: list(values) for name, values in self._tokenizer(text, pair, verbose=False, **cut).items()}
+
+    def windows(self, question: str, context: str, most: int, stride: int) -> Iterator[tuple[Any, Array, Array]]:
+        """(encoding, start_logits (T), end_logits (T)) of each window of at most `most` tokens, `stride` of which it shares with the one before it."""
+        cut = {"truncation": "only_second", "max_length": most, "stride": stride, "return_overflowing_tokens": True}
+        found = self._tokenizer(question, context, **cut)
+        for place, encoding in enumerate(found.encodings):
+            feeds = {name: np.array([found[name][place]]) for name in self._tokenizer.model_input_names}
+            out = self.outputs(feeds)
+            yield encoding, out["start_logits"][0], out["end_logits"][0]
 
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens)))

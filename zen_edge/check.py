@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zen_edge import check_ctc, check_encoder, check_speech
+from zen_edge import check_answers, check_ctc, check_encoder, check_speech
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
 from zen_edge.errors import InputError, MissingDependencyError, OptionError, ZenEdgeError
@@ -56,14 +56,17 @@ def parity(
     """
     load_checkpoint, _ = _exporters()
     manifest = read_manifest(Path(bundle))
-    lines = _lines(inputs, limit)
+    questions = check_answers.asked(manifest, inputs, limit)
+    lines = check_answers.as_lines(questions) or _lines(inputs, limit)
     if any(line.target is not None for line in lines):
         require_scores(manifest.task)
     tell("load the checkpoint")
     checkpoint = load_checkpoint(model, revision, manifest.task)
     if check_encoder.is_encoder(manifest):
         report, counts = check_encoder.compare(Path(bundle), manifest, checkpoint, lines, only_fitting=inputs is None, bisect=bisect, tell=tell)
-        report = replace(report, about=_about(manifest, checkpoint, **counts))
+        tell("compare answers")
+        text = check_answers.compare_answers(Path(bundle), manifest, checkpoint, questions)
+        report = replace(report, text=text, about=_about(manifest, checkpoint, **counts))
     elif check_ctc.is_ctc(manifest):
         report, counts = check_ctc.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, bisect=bisect, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))

@@ -34,7 +34,7 @@ def compare(
     folder: Path, manifest: Manifest, checkpoint: Checkpoint, lines: Sequence[Line], *, only_fitting: bool, bisect: bool = False, tell: Tell
 ) -> tuple[ParityReport, dict[str, int]]:
     """The outputs of every line alone and in padded batches, and what is chosen by them: labels, words, places of answers. Texts that come in pairs are
-    each line and the one after it; of a model that fills masks, words in the middle and at the end of each line are masked. only_fitting: leave out
+    each line and its pair, or the one after it; of a model that fills masks, words in the middle and at the end of each line are masked. only_fitting: leave out
     lines longer than the model; otherwise they raise InputError. Returns the report and what it counts. Raises CheckFailedError for other weights.
     """
     from zen_edge.exporters.reference_encoder import EncoderReference
@@ -42,7 +42,7 @@ def compare(
 
     reference = EncoderReference(checkpoint, manifest.task)
     manifest.require_weights(reference.weights_hash, checkpoint.name)
-    rows = _fitting(_rows([line.source for line in lines], reference, manifest.task), manifest, leave_out=only_fitting)
+    rows = _fitting(_rows(lines, reference, manifest), manifest, leave_out=only_fitting)
     tell("compare outputs")
     model = Encoder(folder, manifest, "cpu", None)
     expected = [_alone(reference, row, model.reads) for row in rows]
@@ -68,11 +68,18 @@ def compare(
     return ParityReport(manifest.precision, outputs, cases, {}, first), {"lines": len(rows)}
 
 
-def _rows(sources: Sequence[str], reference: EncoderReference, task: str) -> list[Row]:
-    """The graph's inputs for each line, by name."""
-    pairs = [*sources[1:], sources[0]] if task in PAIRED else [None] * len(sources)
-    rows = [reference.encode(source, pair) for source, pair in zip(sources, pairs, strict=True)]
-    return [_masked(row, reference) for row in rows] if task == "fill-mask" else rows
+def _rows(lines: Sequence[Line], reference: EncoderReference, manifest: Manifest) -> list[Row]:
+    """The graph's inputs for each line, by name. A pair that is given is cut where it is longer than the model."""
+    longest = manifest.limits.get("max_source_length")
+    if manifest.task not in PAIRED:
+        rows = [reference.encode(line.source) for line in lines]
+    else:
+        others = [line.source for line in (*lines[1:], lines[0])]
+        rows = [
+            reference.encode(line.source, other) if line.pair is None else reference.encode(line.source, line.pair, longest)
+            for line, other in zip(lines, others, strict=True)
+        ]
+    return [_masked(row, reference) for row in rows] if manifest.task == "fill-mask" else rows
 
 
 def _masked(row: Row, reference: EncoderReference) -> Row:

@@ -16,10 +16,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Line:
-    """target: the text a person would expect, where one is given."""
+    """target: the text a person would expect, where one is given. pair: what the model reads with it, of tasks of two texts."""
 
     source: str
     target: str | None = None
+    pair: str | None = None
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ class Pipeline(EncoderPipeline):
     a window is read in several. Unknown options raise OptionError, a blank question or context InputError.
     """
 
+    @property
+    def max_seq_len(self) -> int:
+        """Tokens of a window, where a call does not say."""
+        return min(LONGEST, self._most)
+
     def __call__(self, *, question: str | Sequence[str], context: str | Sequence[str], **options: Any) -> Any:
         """The answer to one question; with `top_k` above 1 a list of the best. Of several questions, about one context or each about its own, a list of
         these. Raises the InputError of the first that cannot be answered."""
@@ -97,7 +102,7 @@ class Pipeline(EncoderPipeline):
         for name in SWITCHES:
             if not isinstance(given.get(name, True), bool):
                 raise OptionError(f"{name} must be true or false, not {given[name]!r}.")
-        most = given.pop("max_seq_len", min(LONGEST, self._most))
+        most = given.pop("max_seq_len", self.max_seq_len)
         if most > self._most:
             raise OptionError(f"max_seq_len={most} is more than the {self._most} tokens that the model takes.")
         if given.get("doc_stride", 0) > most:

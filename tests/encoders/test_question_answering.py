@@ -166,6 +166,24 @@ def test_lines_of_json(zen, answerer, record, tmp_path):
         assert done.exit_code == 1
 
 
+def test_parity_scores_answers(exported, answerer, record, tmp_path):
+    """Questions that are longer than a window, with one right answer, several, or none; the answers of PyTorch are the bundle's."""
+    rows = [{"question": record.QUESTIONS[i % 3], "context": context} for i, context in enumerate(record.CONTEXTS)]
+    best = [answer.text for answer in answerer("bert")(question=[row["question"] for row in rows], context=[row["context"] for row in rows])]
+    golds = [["x", text] if i % 2 else {"text": [], "answer_start": []} if i == 4 else "no such words" for i, text in enumerate(best)]
+    rows = [row | {"answers": answers} for row, answers in zip(rows, golds, strict=True)]
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    folder = exported("bert")
+    report = check.parity(folder / "bundle", folder / "checkpoint", inputs=path, keep=False)
+    assert report.passed and report.about["lines"] == len(rows)
+    assert {name: score.reference == score.bundle for name, score in report.text.items()} == {"EM": True, "F1": True}
+    assert 10 < report.text["EM"].bundle <= 50
+    path.write_text('{"question": "x", "context": 3}', encoding="utf-8")
+    with pytest.raises(InputError, match="line 1, should be an object"):
+        check.parity(folder / "bundle", folder / "checkpoint", inputs=path)
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
