@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ROOT := $(CURDIR)
 EXTRAS := cpu,audio,export,bench,moses,dev
 
-.PHONY: demo test lint types tests sweep checkpoint format clean
+.PHONY: demo test lint types tests sweep checkpoint browser format clean
 
 demo: $(VENV)/ready
 	$(BIN)/zen-edge demo
@@ -23,7 +23,7 @@ types: $(VENV)/ready
 	cd build/typed && $(ROOT)/$(BIN)/mypy --config-file $(ROOT)/pyproject.toml -p zen_edge
 
 tests: $(VENV)/ready
-	$(BIN)/pytest -m "not sweep and not checkpoint"
+	$(BIN)/pytest -m "not sweep and not checkpoint and not browser"
 
 # Every size and architecture, one trace each.
 sweep: $(VENV)/ready
@@ -32,6 +32,10 @@ sweep: $(VENV)/ready
 # Real checkpoints, in the folders that ZEN_EDGE_CHECKPOINTS names.
 checkpoint: $(VENV)/ready
 	$(BIN)/pytest -m checkpoint
+
+# Pages in a real browser: needs playwright, and ZEN_EDGE_BROWSER to name a Chromium.
+browser: $(VENV)/ready
+	$(BIN)/pytest -m browser
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .

@@ -9,8 +9,10 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from zen_edge.attention_map import AttentionMap
 from zen_edge.manifest import describe_files, read_manifest, write_manifest
 
 
@@ -87,3 +89,18 @@ def keep_attention(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path],
 @pytest.fixture(scope="session")
 def demo_attention(keep_attention: Callable[[Path], Path], demo_fp32: Path) -> Path:
     return keep_attention(demo_fp32)
+
+
+@pytest.fixture(scope="session")
+def odd_map() -> AttentionMap:
+    """Attention of words of many scripts, and of words that a page or a picture could take for something else, with weights of no model."""
+    source = ("▁hello", "▁שלום", "<script>alert(1)</script>", "</script>", "<!--", "\u202eevil", "$x_1$", "</s>")
+    target = ("▁مرحبا", "▁بالعالم", "▁Привет", "a\nb", "</s>")
+    rng, S, T = np.random.default_rng(0), len(target), len(source)
+    weights = {
+        "encoder": rng.dirichlet(np.ones(T), (3, 4, T)),
+        "decoder": rng.dirichlet(np.ones(S), (2, 4, S)),
+        "cross": rng.dirichlet(np.ones(T), (2, 4, S)),
+    }
+    text = "مرحبا <b>بالعالم</b> </script><script>alert(2)</script>"
+    return AttentionMap(source, target, ("<s>", *target[:-1]), {kind: value.astype(np.float32) for kind, value in weights.items()}, text)

@@ -128,7 +128,7 @@ def run(
         **_times(timestamps, format),
     }
     as_json = as_json or format == "json"
-    options = _merged({name: value for name, value in given.items() if value is not None}, option or ())
+    options = merged({name: value for name, value in given.items() if value is not None}, option or ())
     if options.get("token_log_probs") and not as_json:
         raise OptionError("token log-probabilities are printed with --json only: add it.")
     if isinstance(prefix := options.get("decoder_prefix"), list) and not all(isinstance(token, int) for token in prefix):
@@ -223,14 +223,14 @@ def _json_result(found: Hypothesis) -> dict[str, Any]:
     return result
 
 
-def _merged(given: dict[str, Any], more: Iterable[str]) -> dict[str, Any]:
+def merged(given: dict[str, Any], more: Iterable[str]) -> dict[str, Any]:
     """The options and those of --option. OptionError for one given twice: one of the two values would be ignored."""
-    merged = dict(given)
+    options = dict(given)
     for name, value in map(_named, more):
-        if name in merged:
+        if name in options:
             raise OptionError(f"the option {name} is given twice: leave one out.")
-        merged[name] = value
-    return merged
+        options[name] = value
+    return options
 
 
 def _json(name: str, text: str | None) -> Any:
