@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,27 @@ TEXT = 300  # tokens of text: bytes, and a few pairs of them
 TIMES = 1501
 
 
-def write_tokenizer(folder: Path, multilingual: bool = True) -> dict[str, int]:
-    """tokenizer.json and its settings; returns the special tokens by name, the size of the vocabulary under ""."""
+def write_tokenizer(folder: Path, languages: Sequence[str] = LANGUAGES, text: int = TEXT) -> dict[str, int]:
+    """tokenizer.json and its settings, with so many tokens of text; returns the special tokens by name, the size of the vocabulary under ""."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     letters = list(bytes_to_unicode().values())
     pairs = [(a, b) for a in "Ġthesa" for b in "etaoinsr"][: TEXT - len(letters)]
-    vocab = {word: id for id, word in enumerate([*letters, *(a + b for a, b in pairs)])}
+    unused = map("".join, islice(product(letters[:60], repeat=3), max(0, text - TEXT)))
+    vocab = {word: id for id, word in enumerate([*letters, *(a + b for a, b in pairs), *unused])}
     backend = Tokenizer(models.BPE(vocab, pairs))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    languages = [f"<|{code}|>" for code in LANGUAGES] if multilingual else []
-    names = ["<|endoftext|>", "<|startoftranscript|>", *languages, "<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>"]
+    names = [
+        "<|endoftext|>",
+        "<|startoftranscript|>",
+        *(f"<|{code}|>" for code in languages),
+        "<|translate|>",
+        "<|transcribe|>",
+        "<|startoflm|>",
+        "<|startofprev|>",
+    ]
     names += ["<|nospeech|>", "<|notimestamps|>"]
     backend.add_special_tokens([AddedToken(name, special=True) for name in names])
     backend.add_tokens([AddedToken(f"<|{i * 0.02:.2f}|>", special=False) for i in range(TIMES)])
@@ -43,12 +53,16 @@ def write_tokenizer(folder: Path, multilingual: bool = True) -> dict[str, int]:
     return {name: backend.token_to_id(name) for name in names} | {"": backend.get_vocab_size()}
 
 
-def write_tiny_whisper(folder: Path, seed: int = 1, *, multilingual: bool = True, **changes: Any) -> Any:
-    """A checkpoint in Hugging Face layout; returns the model. Windows are of 30 s, as of every Whisper."""
+def write_tiny_whisper(
+    folder: Path, seed: int = 1, *, multilingual: bool = True, languages: Sequence[str] | None = None, text: int = TEXT, **changes: Any
+) -> Any:
+    """A checkpoint in Hugging Face layout; returns the model. Windows are of 30 s, as of every Whisper. languages: that the vocabulary has tokens for; those of
+    OpenAI's English models have them too."""
     import torch
     from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    ids = write_tokenizer(folder, multilingual)
+    languages = (LANGUAGES if multilingual else ()) if languages is None else languages
+    ids = write_tokenizer(folder, languages, text)
     end, start = ids["<|endoftext|>"], ids["<|startoftranscript|>"]
     special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
     sizes = {"d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
@@ -79,7 +93,7 @@ def write_tiny_whisper(folder: Path, seed: int = 1, *, multilingual: bool = True
     }
     settings["suppress_tokens"] = [1, 7, start, *(ids[f"<|{name}|>"] for name in ("translate", "transcribe", "startoflm", "startofprev", "nospeech"))]
     if multilingual:
-        settings["lang_to_id"] = {f"<|{code}|>": ids[f"<|{code}|>"] for code in LANGUAGES}
+        settings["lang_to_id"] = {f"<|{code}|>": ids[f"<|{code}|>"] for code in languages}
         settings["task_to_id"] = {task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")}
     model.generation_config = GenerationConfig(**special, max_length=64, **settings)
     model.save_pretrained(folder)

@@ -57,10 +57,18 @@ class SpeechReference:
         row = (found["sequences"] if isinstance(found, dict) else found)[0].tolist()
         return tuple(row[:length])
 
-    @torch.no_grad()
     def generate(self, features: Array, **options: Any) -> tuple[int, ...]:
         """`model.generate`'s tokens for a window (C,F), those of every segment; it gives no end token."""
-        row = self._model.generate(torch.from_numpy(features[None]), **options)[0].tolist()
+        return self._generate(torch.from_numpy(features[None]), **options)
+
+    def generate_long(self, audio: Array, **options: Any) -> tuple[int, ...]:
+        """`model.generate`'s tokens for audio (samples,) of more than one window, each from the end of the last whole segment on."""
+        features = self._extractor(audio, sampling_rate=self.sampling_rate, return_tensors="pt", truncation=False, padding="longest")
+        return self._generate(features["input_features"], return_timestamps=True, **options)
+
+    @torch.no_grad()
+    def _generate(self, features: torch.Tensor, **options: Any) -> tuple[int, ...]:
+        row = self._model.generate(features, **options)[0].tolist()
         while row and row[-1] in self.end_token_ids | {self.pad_token_id}:
             row.pop()
         return tuple(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ def compare(
     folder: Path, manifest: Manifest, checkpoint: Checkpoint, lines: Sequence[Line] | None, *, short: bool = False, tell: Tell
 ) -> tuple[ParityReport, dict[str, int]]:
     """Features, the encoder's outputs for whole windows and a shorter one, the decoder's along generated tokens; tokens, greedy, with beams and with
-    times; texts. lines: paths of recordings, of which the first window is compared, and what is said in them; None: sounds that are made up. short: the tokenizer, and less of the rest.
+    times; of recordings longer than a window the tokens of all their windows; texts. lines: paths of recordings and what is said in them; None: sounds that are made up. short: the tokenizer, and less of the rest.
 
     Returns the report and what it counts. Raises CheckFailedError for other weights, and for a tokenizer that does not do what transformers' does.
     """
@@ -57,7 +58,8 @@ def compare(
     options: dict[str, Any] = {} if lines is not None else {"max_new_tokens": VERIFY_TOKENS if short else BUILT_IN_TOKENS}
     extractor = LogMel.from_config(checkpoint.feature_extractor.to_dict())
     padded = manifest.limits["max_source_length"] * extractor.hop
-    sounds = _sounds(lines, padded, reference.sampling_rate)[: 2 if short else None]
+    whole = _sounds(lines, reference.sampling_rate)[: 2 if short else None]
+    sounds = [replace(sound, audio=sound.audio[:padded]) for sound in whole]
     windows = [reference.features(sound.audio) for sound in sounds]
     outputs = [compare_outputs("features", np.stack(windows), np.stack([extractor.features(sound.audio, padded) for sound in sounds]), "fp32")]
 
@@ -73,6 +75,17 @@ def compare(
             margins = _never if "return_timestamps" in chosen else _margins(reference, windows, prompts, expected, given, whole="num_beams" in chosen)
             cases[name] = compare_tokens(expected, given, margins, reference.decode)
             tokens[name] = expected, given
+        told = list(zip(*tokens["greedy"], strict=True))  # of each recording, by the reference and by the bundle
+        longer = [i for i, sound in enumerate(whole) if len(sound.audio) > padded]
+        long = longer if vocabulary.no_timestamps is not None else []  # nothing is heard after the first window without times
+        if long:
+            tell("generate, window after window")
+            given = [_heard(pipeline, whole[i], reference.sampling_rate, options, tell) for i in long]
+            given = [row[: len(row) - (row[-1:] == (vocabulary.end,))] for row in given]
+            expected = [reference.generate_long(whole[i].audio, **options) for i in long]
+            cases["long"] = compare_tokens(expected, given, _never, reference.decode)
+            for i, pair in zip(long, zip(expected, given, strict=True), strict=True):
+                told[i] = pair
     tell("compare outputs")
     outputs += _compare_graphs(
         folder,
@@ -82,9 +95,10 @@ def compare(
         [(*prompts[i], *tokens["greedy"][0][i], 0)[: manifest.limits["max_target_length"]] for i in range(len(windows[:2]))],
     )
     scored = [i for i, sound in enumerate(sounds) if sound.target]
-    of_reference, of_bundle = ([reference.decode(side[i]).strip() for i in scored] for side in tokens["greedy"])
+    of_reference, of_bundle = ([reference.decode(told[i][side]).strip() for i in scored] for side in (0, 1))
     text = compare_texts([str(sounds[i].target) for i in scored], of_reference, of_bundle, manifest.task)
-    return ParityReport(manifest.precision, tuple(outputs), cases, text), {"lines": len(sounds), "lines_with_target": len(scored)}
+    counts = {"lines": len(sounds), "lines_with_target": len(scored), "lines_longer_than_a_window": len(longer)}
+    return ParityReport(manifest.precision, tuple(outputs), cases, text), counts
 
 
 def _compare_graphs(folder: Path, manifest: Manifest, reference: SpeechReference, windows: Array, rows: Sequence[tuple[int, ...]]) -> list[Any]:
@@ -142,9 +156,9 @@ def _never(i: int, step: int, token: int, other: int) -> float:
     return np.inf
 
 
-def _sounds(lines: Sequence[Line] | None, longest: int, rate: int) -> list[Sound]:
+def _sounds(lines: Sequence[Line] | None, rate: int) -> list[Sound]:
     from zen_edge.runtimes.audio.reading import read_audio
 
     if lines is not None:
-        return [Sound(line.source, read_audio(line.source, None, rate)[:longest], line.target) for line in lines]
+        return [Sound(line.source, read_audio(line.source, None, rate), line.target) for line in lines]
     return [Sound(f"sound {i}", voice(round(seconds * rate), rate, i)) for i, seconds in enumerate(BUILT_IN)]

@@ -12,7 +12,7 @@ from zen_edge.runtimes.ctc.chunks import Cutting
 from zen_edge.runtimes.decoding.options import unknown_option
 from zen_edge.runtimes.decoding.unsupported import NEUTRAL
 
-OWN = ("chunk_length_s", "return_timestamps", "sampling_rate", "segments", "stride_length_s", "token_log_probs", "words")
+OWN = ("chunk_length_s", "return_timestamps", "sampling_rate", "segments", "should_stop", "stride_length_s", "token_log_probs", "words")
 SWITCHES = ("segments", "token_log_probs", "words")
 CHUNK = 30.0  # seconds; attention costs their square
 # What would change nothing, because every frame is one choice.

@@ -3,8 +3,7 @@
 `search(step, cache, start, options, vocab_size=V)` is a generator: the state after each step, the sequences at the end
 """
 
-from collections.abc import Generator
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,8 +16,6 @@ from zen_edge.runtimes.decoding.sequence import EncoderIds, Search, SearchState,
 from zen_edge.runtimes.decoding.step import C, Ids, Step, StepScores
 
 __all__ = ["EncoderIds", "GenerationOptions", "Search", "SearchState", "Sequence_", "Step", "StepScores", "Verifier", "run", "search"]
-
-T = TypeVar("T")
 
 
 def search(
@@ -52,11 +49,13 @@ def search(
     return one_by_one(step, cache, start, options, vocab_size=vocab_size, scores=scores, encoder_ids=given, token_log_probs=token_log_probs)
 
 
-def run(search: Generator[Any, None, T]) -> T:
-    """Drains a search and gives what it returns."""
+def run(search: Search, stop: Callable[[SearchState], bool] = lambda state: False) -> list[list[Sequence_]]:
+    """Drains a search and gives what it returns. stop: asked after each step; where it says so, what there is so far."""
     while True:
         try:
-            next(search)
+            state = next(search)
         except StopIteration as end:
-            value: T = end.value
-            return value
+            found: list[list[Sequence_]] = end.value
+            return found
+        if stop(state):
+            return state.so_far()

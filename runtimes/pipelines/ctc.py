@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from zen_edge.runtimes.ctc.greedy import joined, transcript
 from zen_edge.runtimes.ctc.model import FrameModel
 from zen_edge.runtimes.ctc.settings import Settings, read_settings
 from zen_edge.runtimes.ctc.spans import FrameTokenizer
+from zen_edge.runtimes.pipelines.progress import Progress, ShouldStop, check_should_stop
 from zen_edge.runtimes.pipelines.recognizer import Answers, Audio, Recognizer, read_config
 from zen_edge.runtimes.speech.transcript import Transcript
 from zen_edge.runtimes.tokenization import load_tokenizer
@@ -25,6 +26,9 @@ from zen_edge.runtimes.tokenization import load_tokenizer
 BLOCK = 30  # seconds read at a time
 BATCH = 30  # seconds of sound side by side, padding included
 TOGETHER = 64  # recordings opened before they are sorted by length
+TEXT_ONLY = Settings(None, False, False, False, None)
+
+Stop = Callable[[Sequence[int], Sequence[Sequence[FramePath]]], bool]
 
 
 class Pipeline(Recognizer):
@@ -55,7 +59,16 @@ class Pipeline(Recognizer):
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
         if self._model is None:
             raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        check_should_stop(options.get("should_stop"))
         settings = read_settings(options, self._extractor.sampling_rate, self._step)
+        left = set(range(len(inputs)))
+        for place, answer in self._heard(self._model, inputs, settings, self._stopping(options.get("should_stop"))):
+            left.discard(place)
+            yield place, answer
+        nothing = Transcript("", (), 0.0, () if settings.token_log_probs else None)
+        yield from ((place, nothing) for place in sorted(left))  # the call was stopped before they were heard
+
+    def _heard(self, model: FrameModel, inputs: Sequence[Audio], settings: Settings, stop: Stop) -> Answers:
         for start in range(0, len(inputs), TOGETHER):
             whole: dict[int, Sound] = {}  # those of one chunk
             for place in range(start, min(start + TOGETHER, len(inputs))):
@@ -65,12 +78,33 @@ class Pipeline(Recognizer):
                     if first.last:
                         whole[place] = self._extractor.features(self._long_enough(first.audio))
                     else:
-                        yield place, self._heard_in_parts(self._model, first, chunks, settings)
+                        paths, stopped = self._heard_in_parts(model, place, chain([first], chunks), stop)
+                        yield place, self._told(paths, settings)
+                        if stopped:
+                            return
                 except InputError as error:
                     yield place, error
-            for places in self._batches(self._model, whole):
-                for place, logits in zip(places, self._model.logits([whole[place] for place in places]), strict=True):
-                    yield place, self._told([FramePath.of(logits)], settings)
+            for places in self._batches(model, whole):
+                found = [[FramePath.of(logits)] for logits in model.logits([whole[place] for place in places])]
+                yield from ((place, self._told(paths, settings)) for place, paths in zip(places, found, strict=True))
+                if stop(places, found):
+                    return
+
+    def _stopping(self, should_stop: ShouldStop | None) -> Stop:
+        """`should_stop` is asked whenever more of the recordings at these places was heard, with all that was heard in them."""
+        if should_stop is None:
+            return lambda places, found: False
+
+        def text(tokens: Sequence[int]) -> str:
+            return self._tokenizer.told(frame for token in tokens for frame in (token, self._tokenizer.blank_id))[0]
+
+        def stop(places: Sequence[int], found: Sequence[Sequence[FramePath]]) -> bool:
+            def tokens() -> list[tuple[int, ...]]:
+                return [self._told(paths, TEXT_ONLY).tokens for paths in found]
+
+            return bool(should_stop(Progress(tuple(places), len(found[0]), tokens, text)))
+
+        return stop
 
     def _chunks(self, source: Audio, settings: Settings) -> Iterator[Chunk]:
         """At least one. Raises AudioError."""
@@ -86,9 +120,16 @@ class Pipeline(Recognizer):
             raise AudioError(f"the audio is too short: {given:.1f} ms, and the model takes {shortest:.1f} ms and more.")
         return audio
 
-    def _heard_in_parts(self, model: FrameModel, first: Chunk, others: Iterator[Chunk], settings: Settings) -> Transcript:
-        # What is left for the last chunk may be too short to be heard.
-        return self._told([self._path(model, chunk) for chunk in chain([first], others) if len(chunk.audio) >= self._shortest], settings)
+    def _heard_in_parts(self, model: FrameModel, place: int, chunks: Iterator[Chunk], stop: Stop) -> tuple[list[FramePath], bool]:
+        """What was heard, and whether the call is to stop there."""
+        paths: list[FramePath] = []
+        for chunk in chunks:
+            if len(chunk.audio) < self._shortest:  # what is left for the last one
+                continue
+            paths.append(self._path(model, chunk))
+            if stop([place], [tuple(paths)]):
+                return paths, True
+        return paths, False
 
     def _path(self, model: FrameModel, chunk: Chunk) -> FramePath:
         (logits,) = model.logits([self._extractor.features(chunk.audio)])

@@ -15,7 +15,8 @@ class Progress:
     """What `should_stop` is shown.
 
     inputs: the places, in the list of inputs, of those that are decoded side by side. steps: how many there were. Each adds one token to each
-    that is not done; with `prompt_lookup_num_tokens`, one or more.
+    that is not done; with `prompt_lookup_num_tokens`, one or more. Of speech they are those of the windows that are being heard, for a model without a decoder its
+    chunks; a recording in parts that are heard side by side comes once for each part, with what is said there.
     """
 
     inputs: tuple[int, ...]

@@ -15,11 +15,17 @@ from zen_edge.errors import AudioError, BundleError, InputError, OptionError, Ze
 from zen_edge.files import LARGEST_MANIFEST, read_small
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.audio import Extractor, Sound
+from zen_edge.runtimes.pipelines.progress import sticky
 from zen_edge.runtimes.speech.live import LONGEST, PAUSE, Live, live_rules, streamed
 from zen_edge.runtimes.speech.transcript import Segment, Transcript
 
 FEATURES = "preprocessor_config.json"
-OF_RECORDINGS = ("batched", "condition_on_prev_tokens", "token_log_probs")  # options that mean nothing for the segments of a stream
+OF_RECORDINGS = (
+    "batched",
+    "condition_on_prev_tokens",
+    "num_return_sequences",
+    "token_log_probs",
+)  # options that mean nothing for the segments of a stream
 
 Audio = str | Path | bytes | np.ndarray[Any, Any]
 Answers = Iterator[tuple[int, Transcript | InputError]]
@@ -34,7 +40,7 @@ class Recognizer(ABC):
     hears: ClassVar[bool] = True
     manifest: Manifest
     _extractor: Extractor
-    _longest: float = 30.0  # seconds that are heard at once
+    _at_once: float = 30.0  # seconds that are heard
 
     def __call__(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> Any:
         """The text of one recording, or of each of several in their order."""
@@ -42,19 +48,24 @@ class Recognizer(ABC):
         return texts[0] if _is_one(inputs) else texts
 
     def generate(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript]]:
-        """The transcript of each recording, in a list of one. Raises the InputError of the first that cannot be heard."""
+        """The transcript of each recording, in a list of one, or of `num_return_sequences`, best first, where the model decodes. Raises the InputError of the first that cannot be heard."""
         recordings = _several(inputs)
-        found: dict[int, Transcript] = {}
+        found: dict[int, list[Transcript]] = {}
         for place, answer in self._answers(recordings, options):
             if isinstance(answer, InputError):
                 raise type(answer)(f"input {place + 1} of {len(recordings)}: {answer}") if len(recordings) > 1 else answer
-            found[place] = answer
-        return [[found[place]] for place in range(len(recordings))]
+            found.setdefault(place, []).append(answer)
+        return [found[place] for place in range(len(recordings))]
 
     def generate_each(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> list[list[Transcript] | ZenEdgeError]:
         """Like `generate`, but a recording that cannot be heard gives its error in place of a transcript, and the others are heard."""
-        found = dict(self._answers(_several(inputs), options))
-        return [answer if isinstance(answer, InputError) else [answer] for _, answer in sorted(found.items())]
+        found: dict[int, list[Transcript] | ZenEdgeError] = {}
+        for place, answer in self._answers(_several(inputs), options):
+            if isinstance(answer, InputError):
+                found[place] = answer
+            else:
+                found.setdefault(place, []).append(answer)  # type: ignore[union-attr] # an input has an error or transcripts
+        return [answer for _, answer in sorted(found.items())]
 
     def stream(
         self, blocks: Iterable[Sound], /, *, sampling_rate: int, pause: float = PAUSE, longest: float = LONGEST, **options: Any
@@ -62,7 +73,7 @@ class Recognizer(ABC):
         """What is said in a sound while it comes, each segment as soon as it is settled, with its times in the whole.
 
         blocks: arrays (samples,) or (samples, channels) of any sizes. pause: seconds of silence that settle what was said before them. longest: seconds of
-        unbroken speech, which is cut there. Each stretch of speech is heard as a recording by itself, with these options.
+        unbroken speech, which is cut there. Each stretch of speech is heard as a recording by itself, with these options. Where `should_stop` says so the stream ends with what was heard so far.
         """
         return streamed(self.live(sampling_rate=sampling_rate, pause=pause, longest=longest, **options), blocks)
 
@@ -74,6 +85,8 @@ class Recognizer(ABC):
         options = {**self.for_text(options), "sampling_rate": self._extractor.sampling_rate}
         for _ in self._answers((), options):  # raises for options that are wrong before any sound comes
             pass
+        should_stop, stopped = sticky(options.get("should_stop"))
+        options |= {"should_stop": should_stop} if should_stop else {}
 
         def hear(audio: Sound) -> Transcript | None:
             nonlocal options
@@ -85,7 +98,7 @@ class Recognizer(ABC):
             options = self._following(options, found)
             return found
 
-        return Live(hear, sampling_rate, self._extractor.sampling_rate, live_rules(pause, longest, self._longest))
+        return Live(hear, sampling_rate, self._extractor.sampling_rate, live_rules(pause, longest, self._at_once), stopped)
 
     def for_text(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options with which a recording becomes what is said in it, where they leave that open."""
@@ -106,7 +119,7 @@ class Recognizer(ABC):
 
     @abstractmethod
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
-        """(place, answer) of every recording, in any order."""
+        """(place, answer) of every recording, in any order; of one with several results one after the other, best first."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from zen_edge.errors import BundleError, InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.audio.log_mel import LogMel
+from zen_edge.runtimes.decoding import SearchState
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
+from zen_edge.runtimes.pipelines.progress import ShouldStop, asking, check_should_stop, sticky
 from zen_edge.runtimes.pipelines.recognizer import FEATURES, Answers, Audio, Recognizer, read_config
 from zen_edge.runtimes.speech.batched import hear_parts, parts
 from zen_edge.runtimes.speech.prompts import Vocabulary
@@ -20,7 +23,7 @@ from zen_edge.runtimes.speech.sequential import Piece, Plan, Recorded, hear_all,
 from zen_edge.runtimes.speech.settings import Settings, SettingsReader
 from zen_edge.runtimes.speech.short_windows import NOTHING_SAID, ShortWindows
 from zen_edge.runtimes.speech.transcript import Segment, Transcript, Word
-from zen_edge.runtimes.speech.windows import Thresholds, WindowDecoder
+from zen_edge.runtimes.speech.windows import Stopping, Thresholds, Window, WindowDecoder
 from zen_edge.runtimes.speech.words import group
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.whisper import WhisperTokenizer
@@ -54,7 +57,7 @@ class Pipeline(Recognizer):
         self._options = SettingsReader(manifest.generation, self._vocabulary, tokenizer)
         try:
             self._window = manifest.limits["max_source_length"]
-            self._longest = self._window * self._extractor.hop / self._extractor.sampling_rate
+            self._at_once = self._window * self._extractor.hop / self._extractor.sampling_rate
             self._heads = [(int(layer), int(head)) for layer, head in manifest.generation.get("alignment_heads") or ()]
             self._filter = int(manifest.generation.get("median_filter_width", 7))
         except (KeyError, TypeError, ValueError) as error:
@@ -83,28 +86,47 @@ class Pipeline(Recognizer):
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
         if self._model is None:
             raise ZenEdgeError("this pipeline is closed; load the bundle again.")
-        settings = self._options.read(options, len(inputs))
+        check_should_stop(options.get("should_stop"))
+        settings, stopping = self._options.read(options, len(inputs)), self._stopping(options.get("should_stop"))
         plan, in_parts, failed = self._plan(settings), list[int](), dict[int, InputError]()
-        for timed, recordings in self._opened(inputs, settings, plan, in_parts, failed):
+        nothing = Transcript("", (), 0.0, () if settings.token_log_probs else None)
+        left = set(range(len(inputs)))
+        for timed, recordings in self._opened(inputs, settings, plan, in_parts, failed, stopping):
             alignment = (self._heads, self._filter) if settings.words else None
             chosen = settings.timed_options if timed else settings.options
-            hear = WindowDecoder(self._model, self._vocabulary, chosen, settings.thresholds, alignment=alignment)
-            once = WindowDecoder(self._model, self._vocabulary, chosen[:1], Thresholds(), alignment=alignment)
+            hear = WindowDecoder(self._model, self._vocabulary, chosen, settings.thresholds, alignment=alignment, stopping=stopping)
+            once = WindowDecoder(self._model, self._vocabulary, chosen[:1], Thresholds(), alignment=alignment, stopping=stopping)
             short = ShortWindows(hear, once, self._window, self._vocabulary) if settings.short else hear
             for place, recorded in hear_all(recordings, short, self._together()):
-                yield place, self._transcript(recorded, timed, settings)
-            for place in in_parts:
-                yield place, self._in_parts(inputs[place], hear, plan, place, settings)
+                found = [self._transcript(one, timed, settings) for one in (recorded, *recorded.others)]
+                yield from ((place, one) for one in (*found, *[nothing] * (settings.results - len(found))))
+                left.discard(place)
+            for place in takewhile(lambda _: not stopping.stopped, in_parts):
+                yield place, self._in_parts(inputs[place], hear, plan, place, settings, stopping)
+                left.discard(place)
             in_parts.clear()
             yield from failed.items()
+            left -= failed.keys()
             failed.clear()
+        yield from ((place, nothing) for place in sorted(left) for _ in range(settings.results))  # the call was stopped before they began
 
-    def _in_parts(self, source: Audio, hear: WindowDecoder, plan: Plan, place: int, settings: Settings) -> Transcript | InputError:
+    def _stopping(self, should_stop: ShouldStop | None) -> Stopping:
+        ask, stopped = sticky(should_stop)
+
+        def asks(windows: Sequence[Window]) -> Callable[[SearchState], bool]:
+            return asking(ask, [window.place for window in windows], [(self._vocabulary.start, *window.said) for window in windows], self.decode)
+
+        return Stopping(asks, stopped)
+
+    def _in_parts(
+        self, source: Audio, hear: WindowDecoder, plan: Plan, place: int, settings: Settings, stopping: Stopping
+    ) -> Transcript | InputError:
         timed = bool(settings.timestamps)
         prompts = settings.timed_prompts if timed else settings.prompts
         try:
-            cut = parts(source, settings.sampling_rate, self._extractor.sampling_rate, self._longest)
-            return self._transcript(hear_parts(cut, hear, self._extractor, prompts[place], plan, self._together()), timed, settings)
+            cut = parts(source, settings.sampling_rate, self._extractor.sampling_rate, self._at_once)
+            cut = takewhile(lambda _: not stopping.stopped, cut)
+            return self._transcript(hear_parts(cut, hear, self._extractor, prompts[place], plan, self._together(), place), timed, settings)
         except InputError as error:
             return error
 
@@ -121,23 +143,26 @@ class Pipeline(Recognizer):
         )
 
     def _opened(
-        self, inputs: Sequence[Audio], settings: Settings, plan: Plan, in_parts: list[int], failed: dict[int, InputError]
+        self, inputs: Sequence[Audio], settings: Settings, plan: Plan, in_parts: list[int], failed: dict[int, InputError], stopping: Stopping
     ) -> Iterator[tuple[bool, Any]]:
         """Whether times are told, and the recordings of which that holds, each opened when it is its turn; those to be heard in parts are noted."""
         long: list[int] = []
 
         def recordings(places: Sequence[int], timed: bool) -> Iterator[tuple[int, Any]]:
-            for place in places:
+            for place in takewhile(lambda _: not stopping.stopped, places):
                 try:
                     if settings.batched and is_longer(inputs[place], settings.sampling_rate, self._extractor, self._window):
+                        self._refuse_several(settings)
                         in_parts.append(place)
                         continue
                     features, sound, is_long = open_recording(inputs[place], settings.sampling_rate, self._extractor, self._window)
+                    if is_long:
+                        self._refuse_several(settings)
                     if is_long and not timed:
                         if settings.timestamps is False:
                             raise InputError(
                                 f"the audio lasts {sound * self._extractor.hop / self._extractor.sampling_rate:.0f} s, and only one of up to "
-                                f"{self._longest:.0f} s is heard with return_timestamps=False: leave it out."
+                                f"{self._at_once:.0f} s is heard with return_timestamps=False: leave it out."
                             )
                         long.append(place)
                         continue
@@ -145,13 +170,20 @@ class Pipeline(Recognizer):
                     failed[place] = error
                     continue
                 prompts = settings.timed_prompts if timed else settings.prompts
-                yield place, recording(features, sound, prompts[place], plan)
+                yield place, recording(features, sound, prompts[place], plan, place)
 
         yield bool(settings.timestamps), recordings(range(len(inputs)), bool(settings.timestamps))
         if long:
             if not settings.timed_options:
                 raise OptionError("this model writes no times, without which nothing longer than a window is heard: cut the audio.")
             yield True, recordings(long, True)
+
+    def _refuse_several(self, settings: Settings) -> None:
+        if settings.results > 1:
+            raise InputError(
+                f"num_return_sequences={settings.results} is for audio of up to {self._at_once:.0f} s, which is heard at once, and this is longer: "
+                "cut it, or leave num_return_sequences out."
+            )
 
     def _together(self) -> int:
         shapes = [tensor.shape for tensor in self.manifest.graph("decoder").inputs if tensor.name.startswith("cross_")]

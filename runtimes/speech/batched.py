@@ -48,7 +48,13 @@ def _cut(blocks: Iterator[NDArray[np.float32]], stretches: Sequence[Speech], rat
 
 
 def hear_parts(
-    found: Iterator[Part], hear: Callable[[Sequence[Window]], list[Heard]], extractor: LogMel, prompt: Prompt, plan: Plan, together: int
+    found: Iterator[Part],
+    hear: Callable[[Sequence[Window]], list[Heard]],
+    extractor: LogMel,
+    prompt: Prompt,
+    plan: Plan,
+    together: int,
+    place: int = 0,
 ) -> Recorded:
     """What is heard in a recording of these parts, `together` of them side by side, with times on the recording's own clock. A language that is not
     given is the one of the first part."""
@@ -59,7 +65,7 @@ def hear_parts(
         while (number is None or len(starts) < number) and (part := next(found, None)) is not None:
             starts.append((part.start, part.start + len(part.audio) / extractor.sampling_rate))
             features = Whole(extractor.features(part.audio, padding_to=plan.length * extractor.hop))
-            yield len(starts) - 1, recording(features, -(-len(part.audio) // extractor.hop), prompt, plan)
+            yield len(starts) - 1, recording(features, -(-len(part.audio) // extractor.hop), prompt, plan, place)
 
     heard: dict[int, Recorded] = {}
     if prompt.detects:

@@ -6,7 +6,7 @@ nothing depends on how the sound is divided into blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -36,12 +36,20 @@ def live_rules(pause: float, longest: float, window: float) -> Rules:
 class Live:
     """One stream of sound being heard. To be fed by one thread at a time."""
 
-    def __init__(self, hear: Callable[[Sound], Transcript | None], sampling_rate: int, wanted: int, rules: Rules) -> None:
-        """hear: a part by itself; None for what is too short. sampling_rate: the stream's, in Hz; wanted: that of `hear`."""
+    def __init__(
+        self, hear: Callable[[Sound], Transcript | None], sampling_rate: int, wanted: int, rules: Rules, stopped: Sequence[object] = ()
+    ) -> None:
+        """hear: a part by itself; None for what is too short. sampling_rate: the stream's, in Hz; wanted: that of `hear`. stopped: no longer empty once
+        nothing more is to be heard."""
         self._hear, self._rate = hear, wanted
         self._incoming, self._to_detector = Incoming(sampling_rate, wanted), resampler(wanted, RATE)
         self._listener, self._tape = detector().listen(rules, FRAMES), Tape()
-        self._done = False
+        self._done, self._stopped = False, stopped
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was finished, or ended by `should_stop`: nothing more can be fed."""
+        return self._done or bool(self._stopped)
 
     def feed(self, block: NDArray[np.float32]) -> list[Segment]:
         """block: (samples,) or (samples, channels), of any size, which comes next -> the segments that are settled by it, with the times of the stream.
@@ -56,14 +64,14 @@ class Live:
 
     def following(self, block: NDArray[np.float32]) -> Iterator[Segment]:
         """As `feed`, one by one."""
-        if self._done:
+        if self.ended:
             raise ZenEdgeError("this stream has ended: begin another with live().")
         for sound in self._incoming.feed(block):
             yield from self._added(sound)
 
     def rest(self) -> Iterator[Segment]:
         """As `finish`, one by one."""
-        if self._done:
+        if self.ended:
             return
         self._done = True
         for sound in self._incoming.finish():
@@ -78,6 +86,8 @@ class Live:
 
     def _told(self, speech: Iterable[Speech]) -> Iterator[Segment]:
         for start, end in speech:
+            if self._stopped:
+                return
             audio = self._tape.cut(round(start * self._rate), min(round(end * self._rate), self._tape.end))
             found = self._hear(audio)
             if found is not None:
@@ -87,6 +97,8 @@ class Live:
 def streamed(live: Live, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Segment]:
     for block in blocks:
         yield from live.following(block)
+        if live.ended:
+            return
     yield from live.rest()
 
 

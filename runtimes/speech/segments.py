@@ -47,3 +47,12 @@ def spans(tokens: Sequence[int], first_time: int, frames: int) -> tuple[list[Spa
         return found, frames
     moved = (tokens[first - 2] - first_time) * FRAMES
     return found, moved if moved > 0 else frames  # a window that ends where it begins would come again and again
+
+
+def unfinished(tokens: Sequence[int], found: Sequence[Span], first_time: int, sound: int) -> list[Span]:
+    """What `spans` leaves to the next window, where there is none. sound: frames of the window that are no padding."""
+    first = found[-1].last
+    if first == len(tokens):
+        return []
+    start = (tokens[first - 1] - first_time) * TIME_PRECISION
+    return [Span(start, max(start, sound * FRAME), first, len(tokens))]

@@ -6,14 +6,14 @@ A recording is a generator: it yields the window to hear next and is sent what w
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.runtimes.speech.prompts import Prompt, Vocabulary
-from zen_edge.runtimes.speech.segments import FRAME, spans
+from zen_edge.runtimes.speech.segments import FRAME, spans, unfinished
 from zen_edge.runtimes.speech.windows import Heard, Thresholds, Window
 
 MOST_CERTAIN = 0.5  # what was heard at a higher temperature is no context for what comes next
@@ -74,18 +74,20 @@ class Piece:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was heard in a recording. start: the decoder's, the language filled in. windows: what was heard in each, silence left out."""
+    """What was heard in a recording. start: the decoder's, the language filled in. windows: what was heard in each, silence left out. others: with
+    num_return_sequences, the results after the best."""
 
     pieces: tuple[Piece, ...]
     start: tuple[int, ...]
     windows: tuple[Heard, ...]
+    others: tuple[Recorded, ...] = ()
 
 
 Recording = Generator[Window, Heard, Recorded]
 
 
-def recording(features: Features, sound: int, prompt: Prompt, plan: Plan) -> Recording:
-    """sound: how many of the frames are no padding."""
+def recording(features: Features, sound: int, prompt: Prompt, plan: Plan, place: int = 0) -> Recording:
+    """sound: how many of the frames are no padding. place: among the inputs."""
     vocabulary = plan.vocabulary
     start: tuple[int | None, ...] = prompt.tokens
     pieces: list[Piece] = []
@@ -97,21 +99,38 @@ def recording(features: Features, sound: int, prompt: Prompt, plan: Plan) -> Rec
         frames = min(features.frames - seek, plan.length)
         window = features.window(seek, frames)
         window = np.pad(window, ((0, 0), (0, plan.length - frames)))  # zeros, which are no silence, as in transformers
-        heard = yield Window(window, (*_before(pieces, context, plan), *start), max(0, min(sound - seek, plan.length)), alone)
+        said = tuple(token for piece in pieces for token in piece.tokens)
+        sounding = max(0, min(sound - seek, plan.length))
+        heard = yield Window(window, (*_before(pieces, context, plan), *start), sounding, alone, place, said)
         if heard.language is not None:
             start = prompt.filled(heard.language)
+        filled = tuple(token for token in start if token is not None)
+        if heard.others:
+            results = [_pieces(one, seek, frames, sounding, thresholds, vocabulary, last=True)[0] for one in (heard, *heard.others)]
+            best, *others = (
+                Recorded(tuple(found), filled, (one,) if found else ()) for one, found in zip((heard, *heard.others), results, strict=True)
+            )
+            return replace(best, others=tuple(others))
         context = plan.context and heard.temperature < MOST_CERTAIN
-        if thresholds.is_silence(heard):
-            seek += frames
-            continue
-        ended = heard.tokens[-1] == vocabulary.end
-        tokens = heard.tokens[: len(heard.tokens) - ended]
-        found, moved = spans(tokens, vocabulary.first_time, frames)
-        offset = seek * FRAME
-        pieces += [Piece(offset + span.start, offset + span.end, tokens[span.first : span.last], span.first, offset, heard) for span in found]
-        windows.append(heard)
-        seek += moved
+        found, moved = _pieces(heard, seek, frames, sounding, thresholds, vocabulary, last=heard.stopped)
+        pieces += found
+        windows += [heard] if found else []
+        seek = features.frames if heard.stopped else seek + moved
     return Recorded(tuple(pieces), tuple(token for token in start if token is not None), tuple(windows))
+
+
+def _pieces(
+    heard: Heard, seek: int, frames: int, sounding: int, thresholds: Thresholds, vocabulary: Vocabulary, *, last: bool
+) -> tuple[list[Piece], int]:
+    """The segments of a window, and how many frames the next one begins later. last: there is no next one, and what is unfinished is a segment too."""
+    ended = heard.tokens[-1:] == (vocabulary.end,)
+    tokens = heard.tokens[: len(heard.tokens) - ended]
+    if not heard.tokens or (thresholds.is_silence(heard) and (ended or not heard.stopped)):
+        return [], frames
+    found, moved = spans(tokens, vocabulary.first_time, frames)
+    found += unfinished(tokens, found, vocabulary.first_time, sounding) if last else []
+    offset = seek * FRAME
+    return [Piece(offset + span.start, offset + span.end, tokens[span.first : span.last], span.first, offset, heard) for span in found], moved
 
 
 def _before(pieces: Sequence[Piece], context: bool, plan: Plan) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from zen_edge.runtimes.tokenization.whisper import WhisperTokenizer
 
 OWN = (
     "batched", "compression_ratio_threshold", "condition_on_prev_tokens", "language", "logprob_threshold", "no_speech_threshold", "prompt", "prompt_condition_type",
-    "prompt_ids", "return_timestamps", "sampling_rate", "segments", "task", "temperature", "token_log_probs", "window", "words",
+    "prompt_ids", "return_timestamps", "sampling_rate", "segments", "should_stop", "task", "temperature", "token_log_probs", "window", "words",
 )  # fmt: skip
 WINDOWS = ("auto", "full")
 # Where parts are heard side by side: times keep a long window from going round in circles, and what does so all the same is heard again.
@@ -39,7 +39,7 @@ REFUSED = {
 @dataclass(frozen=True)
 class Settings:
     """prompts: of each input. options: of the search, for each temperature. timestamps: None where the length of the audio decides. short: whether
-    short audio may be heard in a short window. batched: whether long audio is cut at its silences and heard side by side."""
+    short audio may be heard in a short window. batched: whether long audio is cut at its silences and heard side by side. results: of each input."""
 
     prompts: tuple[Prompt, ...]
     timed_prompts: tuple[Prompt, ...]
@@ -55,6 +55,7 @@ class Settings:
     sampling_rate: int | None
     short: bool
     batched: bool
+    results: int
 
 
 class SettingsReader:
@@ -101,10 +102,11 @@ class SettingsReader:
             for told in (False, True)
         )
         temperatures = _temperatures(own.get("temperature", 1.0 if search.get("do_sample") else 0.0))
+        options = tuple((each, self._search(search, each, temperatures, False)) for each in temperatures)
         return Settings(
             prompts,
             timed,
-            tuple((each, self._search(search, each, temperatures, False)) for each in temperatures),
+            options,
             tuple((each, self._search(search, each, temperatures, True)) for each in temperatures)
             if self._vocabulary.no_timestamps is not None
             else (),
@@ -118,6 +120,7 @@ class SettingsReader:
             own.get("sampling_rate"),
             window == "auto",
             own.get("batched", False),
+            options[0][1].num_return_sequences,
         )
 
     def _timestamps(self, own: Mapping[str, Any]) -> bool | None:
@@ -145,8 +148,6 @@ class SettingsReader:
             asked = {name: value for name, value in asked.items() if name not in SAMPLING_ONLY or max(temperatures) == 0} | {"do_sample": False}
         defaults = {**self._generation, "temperature": None, "forced_bos_token_id": None}
         options = GenerationOptions.from_defaults(defaults, **asked, return_timestamps=timestamps)
-        if options.num_return_sequences > 1:
-            raise OptionError("num_return_sequences is for texts: a recording has one transcript.")
         options.active_rules(1, self._vocabulary.size)  # raises for token ids that do not fit the model
         return options
 

@@ -55,6 +55,8 @@ class ShortWindows:
 
     def _is_doubtful(self, heard: Heard, frames: int) -> bool:
         """Whether a transcript may be an artefact of the short window: unlikely, in circles, without end, empty, or told to go on after the sound."""
+        if heard.stopped:
+            return False
         vocabulary = self.vocabulary
         times = [token - vocabulary.first_time for token in heard.tokens if token >= vocabulary.first_time] if vocabulary.no_timestamps else []
         return (

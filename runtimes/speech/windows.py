@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import log2
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.errors import OptionError
-from zen_edge.runtimes.decoding import GenerationOptions, run, search
+from zen_edge.runtimes.decoding import GenerationOptions, SearchState, Sequence_, run, search
 from zen_edge.runtimes.decoding.candidates import every_score, request
 from zen_edge.runtimes.decoding.probabilities import log_softmax, softmax
 from zen_edge.runtimes.decoding.rule import Scale
@@ -25,18 +25,22 @@ from zen_edge.runtimes.speech.segments import FRAMES
 @dataclass(frozen=True)
 class Window:
     """features (C,F). start: the decoder's first tokens; None stands for the language that this window turns out to be in. frames: how many of the
-    features are sound, for the times of words. alone: whether it is all of its recording."""
+    features are sound, for the times of words. alone: whether it is all of its recording. place: of the recording among the inputs. said: the tokens of
+    the recording before this window."""
 
     features: NDArray[np.float32]
     start: tuple[int | None, ...]
     frames: int
     alone: bool = False
+    place: int = 0
+    said: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Heard:
     """tokens: after the start, end token included. log_probs: of each, with what the temperature made of them; avg_logprob: their mean without it.
-    language: that was found, None where none was looked for. times: the seconds from the window's beginning at which each token ends, if asked for."""
+    language: that was found, None where none was looked for. times: the seconds from the window's beginning at which each token ends, if asked for.
+    stopped: the caller wants no more, and these are the tokens so far. others: with num_return_sequences, the results after the best."""
 
     tokens: tuple[int, ...]
     score: float
@@ -46,12 +50,25 @@ class Heard:
     temperature: float
     language: int | None = None
     times: tuple[float, ...] = ()
+    stopped: bool = False
+    others: tuple[Heard, ...] = ()
 
     def compression_ratio(self, vocab_size: int) -> float:
         """How much shorter the tokens become when they are compressed: high for a text that goes round in circles."""
         size = int(log2(vocab_size) / 8) + 1
         data = b"".join(token.to_bytes(size, "little") for token in self.tokens)
         return len(data) / len(zlib.compress(data))
+
+
+NOTHING = Heard((), 0.0, (), 0.0, 0.0, 0.0, stopped=True)  # of a window that was not begun
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """asks: for windows, what to ask after each step of their search. stopped: no longer empty once the answer was yes."""
+
+    asks: Callable[[Sequence[Window]], Callable[[SearchState], bool]] = lambda windows: lambda state: False
+    stopped: Sequence[object] = ()
 
 
 @dataclass(frozen=True)
@@ -84,9 +101,11 @@ class WindowDecoder:
         thresholds: Thresholds,
         *,
         alignment: tuple[Sequence[tuple[int, int]], int] | None = None,
+        stopping: Stopping = Stopping(),
     ) -> None:
         """options: for each temperature, tried in turn. alignment: the (layer, head) pairs that follow the audio and the width of their filter, for times."""
         self._model, self._vocabulary, self._options, self._thresholds, self._alignment = model, vocabulary, options, thresholds, alignment
+        self._stopping = stopping
 
     def _languages(self, cache: Cache) -> list[int]:
         """The token of the likeliest language of each."""
@@ -97,6 +116,8 @@ class WindowDecoder:
 
     def __call__(self, windows: Sequence[Window]) -> list[Heard]:
         """What is heard in each, which are of one length."""
+        if self._stopping.stopped:
+            return [NOTHING] * len(windows)
         cache = self._model.encode_features(np.stack([window.features for window in windows]))
         languages: Sequence[int | None] = [None] * len(windows)
         if any(None in window.start for window in windows):
@@ -106,30 +127,36 @@ class WindowDecoder:
         for places in _by_length(windows):
             left = places
             for temperature, options in self._options:
+                if self._stopping.stopped:
+                    break
                 of_left = cache if len(left) == len(windows) else self._model.select(cache, np.array(left, np.int64))
                 heard = self._decode([windows[place] for place in left], of_left, temperature, options)
                 found |= dict(zip(left, heard, strict=True))
                 left = [place for place in left if self._thresholds.is_doubtful(found[place], self._vocabulary.size)]
                 if not left:
                     break
-        return [replace(found[place], language=language) for place, language in enumerate(languages)]
+        return [replace(found.get(place, NOTHING), language=language) for place, language in enumerate(languages)]
 
     def _decode(self, windows: Sequence[Window], cache: Cache, temperature: float, options: GenerationOptions) -> list[Heard]:
         start = np.array([window.start for window in windows], np.int64)
         options = self._within(options, start.shape[1])
         first = _FirstStep(self._model, start.shape[1] - 1 - windows[0].start[::-1].index(self._vocabulary.start))
         sums = [[zlib.crc32(window.features.tobytes())] for window in windows] if options.do_sample else None  # what a seed goes with
-        found = run(search(first, cache, start, options, vocab_size=self._vocabulary.size, scores=True, token_log_probs=True, encoder_ids=sums))
+        steps = search(first, cache, start, options, vocab_size=self._vocabulary.size, scores=True, token_log_probs=True, encoder_ids=sums)
+        found = run(steps, self._stopping.asks(windows))
         silent = [0.0] * len(windows) if self._vocabulary.no_speech is None else first.probabilities[:, self._vocabulary.no_speech].tolist()
-        heard = []
-        for row, (one, *_) in enumerate(found):
+        stopped, again = bool(self._stopping.stopped), options.do_sample or self._alignment is not None
+
+        def heard(row: int, one: Sequence_) -> Heard:
             log_probs = one.log_probs or ()
-            this = Heard(one.tokens, one.score, log_probs, sum(log_probs) / len(log_probs), silent[row], temperature)
-            if options.do_sample or self._alignment is not None:
-                of_row = cache if len(windows) == 1 else self._model.select(cache, np.array([row], np.int64))
-                this = self._looked_at_again(windows[row], this, of_row, options)
-            heard.append(this)
-        return heard
+            this = Heard(one.tokens, one.score, log_probs, sum(log_probs) / len(log_probs), silent[row], temperature, stopped=stopped)
+            if not again:
+                return this
+            of_row = cache if len(windows) == 1 else self._model.select(cache, np.array([row], np.int64))
+            return self._looked_at_again(windows[row], this, of_row, options)
+
+        results = [[heard(row, one) for one in several] for row, several in enumerate(found)]
+        return [replace(best, others=tuple(others)) for best, *others in results]
 
     def _within(self, options: GenerationOptions, start_length: int) -> GenerationOptions:
         """The options with a length that the decoder has positions for: max_length grows by the prompt's, as in transformers."""

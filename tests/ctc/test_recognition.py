@@ -73,6 +73,30 @@ def test_a_stream_is_heard_stretch_by_stretch(pipeline):
         pipeline.stream([], sampling_rate=16000, language="en")
 
 
+def test_it_stops_between_chunks_and_batches(pipeline, noise):
+    long, short = noise(9.0, 3), [noise(1.0, seed) for seed in range(4)]
+    options = {"sampling_rate": 16000, "chunk_length_s": 3.0, "stride_length_s": 0.5}
+    shown = []
+
+    def stop(progress):
+        shown.append((progress.inputs, progress.steps, progress.tokens(), progress.texts()))
+        return progress.steps == 2
+
+    found = pipeline.generate([short[0], long, *short[1:]], should_stop=stop, **options)
+    whole = pipeline.generate(long, **options)[0][0]
+    assert [one[:2] for one in shown] == [((1,), 1), ((1,), 2)]
+    assert [(one.tokens, one.text) for (one,) in found] == [((), ""), (shown[-1][2][0], shown[-1][3][0]), *[((), "")] * 3]
+    assert whole.text.startswith(found[1][0].text[:-2]) and 2 < len(found[1][0].text) < len(whole.text)
+    seen = []
+    assert pipeline(short, should_stop=lambda progress: seen.append(progress), **options) == pipeline(short, **options)
+    assert sorted(place for progress in seen for place in progress.inputs) == [0, 1, 2, 3]
+    assert {place: text for progress in seen for place, text in zip(progress.inputs, progress.texts(), strict=True)} == dict(
+        enumerate(pipeline(short, **options))
+    )
+    with pytest.raises(OptionError, match="must be a function"):
+        pipeline(short, should_stop=1, **options)
+
+
 def test_tokens_and_score(wav2vec2, pipeline, noise):
     audio = noise(1.0)
     (found,) = pipeline.generate(audio, sampling_rate=16000, token_log_probs=True)[0]

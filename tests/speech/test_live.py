@@ -174,6 +174,8 @@ def test_the_first_words_tell_the_language(pipeline, clip, monkeypatch):
         ({"batched": True}, "batched is for recordings"),
         ({"condition_on_prev_tokens": True}, "each by itself"),
         ({"token_log_probs": True}, "each by itself"),
+        ({"num_return_sequences": 2, "num_beams": 2}, "each by itself"),
+        ({"should_stop": 3}, "must be a function"),
         ({"pause": -1.0}, "pause|margin"),
         ({"pause": "long"}, "pause"),
         ({"longest": 31.0}, "30 s that the model hears at once"),
@@ -184,6 +186,26 @@ def test_the_first_words_tell_the_language(pipeline, clip, monkeypatch):
 def test_options_are_looked_at_before_any_sound(pipeline, options, says):
     with pytest.raises(OptionError, match=says):
         pipeline.stream(iter(()), sampling_rate=RATE, **options)
+
+
+def test_a_stream_ends_where_its_caller_says_so(pipeline, talk, whole):
+    begun: list[bool] = []
+
+    def third_step_of_the_second(progress):
+        begun.append(len(progress.tokens()[0]) == 1)
+        return progress.steps == 3 and sum(begun) == 2
+
+    read: list[int] = []
+    blocks = (read.append(start) or talk[start : start + RATE] for start in range(0, len(talk), RATE))
+    found = list(pipeline.stream(blocks, **ENGLISH, should_stop=third_step_of_the_second))
+    assert same(found[:1], whole[:1]) and len(found) == 2
+    assert found[1].tokens == whole[1].tokens[:3]
+    assert len(read) < len(talk) // RATE
+    live = pipeline.live(**ENGLISH, should_stop=lambda progress: True)
+    (only,) = live.feed(talk)
+    assert len(only.tokens) == 1 and live.ended and live.finish() == []
+    with pytest.raises(ZenEdgeError, match="ended"):
+        live.feed(talk)
 
 
 def test_times_move_to_the_clock_of_the_stream():

@@ -156,8 +156,9 @@ def run(
             if not as_json and number + len(group) > 1 and any(isinstance(answer, list) and len(answer) > 1 for answer in found):
                 raise OptionError("several results for several inputs cannot be told apart line by line: add --json.")
             alone = number == 0 and len(group) == 1
-            if write is not None and not as_json and not alone and (timestamps or format in ("srt", "vtt")):
-                raise OptionError("the times of several recordings cannot be told apart: give one, or add --json.")
+            single = alone and not any(isinstance(answer, list) and len(answer) > 1 for answer in found)
+            if write is not None and not as_json and not single and (timestamps or format in ("srt", "vtt")):
+                raise OptionError("the times of several recordings or results cannot be told apart: give one, or add --json.")
             for answer in found:
                 number += 1
                 failed += _print(answer, number, as_json, alone, write)
@@ -197,7 +198,8 @@ def _print(answer: list[Any] | ZenEdgeError, number: int, as_json: bool, alone: 
         typer.echo(json.dumps(results[0] | ({"hypotheses": results} if len(results) > 1 else {}), ensure_ascii=False))
         return False
     if write is not None:
-        typer.echo(write(answer[0]), nl=False)
+        for transcript in answer:
+            typer.echo(write(transcript), nl=False)
         return False
     if alone and len(answer) == 1:
         typer.echo(answer[0].text, nl=not answer[0].text.endswith("\n"))
