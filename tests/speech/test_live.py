@@ -201,9 +201,9 @@ def test_a_stream_ends_where_its_caller_says_so(pipeline, talk, whole):
     assert same(found[:1], whole[:1]) and len(found) == 2
     assert found[1].tokens == whole[1].tokens[:3]
     assert len(read) < len(talk) // RATE
-    live = pipeline.live(**ENGLISH, should_stop=lambda progress: True)
+    live = pipeline.live(**ENGLISH, should_stop=lambda progress: progress.texts()[0])
     (only,) = live.feed(talk)
-    assert len(only.tokens) == 1 and live.ended and live.finish() == []
+    assert only.text and only.tokens == whole[0].tokens[: len(only.tokens)] and live.ended and live.finish() == []
     with pytest.raises(ZenEdgeError, match="ended"):
         live.feed(talk)
 

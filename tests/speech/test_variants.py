@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
 import zen_edge
 from zen_edge.benchmarks.tiny_whisper import write_tiny_whisper
 from zen_edge.exporters.checkpoint import load_checkpoint
+from zen_edge.runtimes.speech import sequential
 
 from .conftest import RATE, Theirs, without_end
 
@@ -37,6 +39,24 @@ def test_variants(name, tmp_path: Path, sounds):
         assert (found.language == "en") or VARIANTS[name].get("multilingual", True)
     report = zen_edge.parity(tmp_path / "bundle", folder)
     assert report.passed, report.failures
+
+
+def test_parity_of_long_recordings(checkpoint, bundle, tmp_path: Path, sounds, monkeypatch):
+    names = [tmp_path / "long.wav", tmp_path / "short.wav"]
+    for name, seconds in zip(names, (41.0, 1.0), strict=True):
+        soundfile.write(name, sounds(seconds, 3), RATE, subtype="FLOAT")
+    (tmp_path / "inputs.txt").write_text("\n".join(map(str, names)), "utf-8")
+    report = zen_edge.parity(bundle, checkpoint, inputs=tmp_path / "inputs.txt")
+    assert report.passed, report.failures
+    assert (report.cases["long"].total, report.cases["long"].identical, report.cases["greedy"].total) == (1, 1, 2)
+    assert (report.about["lines"], report.about["lines_longer_than_a_window"]) == (2, 1)
+    hear_on = sequential.spans
+    monkeypatch.setattr(
+        sequential, "spans", lambda tokens, first, frames: (hear_on(tokens, first, frames)[0], frames)
+    )  # every window after the other
+    report = zen_edge.parity(bundle, checkpoint, inputs=tmp_path / "inputs.txt")
+    assert not report.passed
+    assert report.cases["long"].first_divergence is not None
 
 
 def test_int8(checkpoint, tmp_path: Path, sounds):
