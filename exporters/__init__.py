@@ -17,9 +17,13 @@ from zen_edge.parity import ParityReport
 from zen_edge.tasks import ENCODER_OUTPUTS, require_task
 
 if TYPE_CHECKING:
-    from zen_edge.exporters.checkpoint import Checkpoint
+    import torch
 
-Verify = Callable[[Path, "Checkpoint"], ParityReport]
+    from zen_edge.exporters.axes import Declared
+    from zen_edge.exporters.checkpoint import Checkpoint
+    from zen_edge.exporters.own_module import OwnModule
+
+Verify = Callable[[Path, "Checkpoint | OwnModule"], ParityReport]
 Tell = Callable[[str], None]
 
 SOURCE_PAPERS = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")
@@ -27,9 +31,11 @@ MADE_WITH = ("zen-edge", "torch", "transformers", "onnx", "onnx-ir", "onnxscript
 
 
 def export(
-    model: str | Path,
+    model: str | Path | torch.nn.Module,
     out: str | Path,
     *,
+    example_inputs: object = None,
+    dynamic: Declared | None = None,
     task: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
@@ -41,14 +47,26 @@ def export(
 ) -> Bundle:
     """load -> trace -> fuse -> quantize -> verify -> save.
 
-    model: a checkpoint folder or a hub id. out: the bundle's folder, complete or not there at all. with_attention: keep the weights
-    of attention, to be asked for with `attend`. verify: compares the bundle with the
+    model: a checkpoint folder, a hub id, or a module of one's own, itself with `example_inputs` or as `file.py:factory`; `dynamic` names its free axes.
+    out: the bundle's folder, complete or not there at all. with_attention: keep the weights of attention, to be asked for with `attend`. verify: compares the bundle with the
     checkpoint before it gets its name; its report is kept in the manifest. tell: called with the name of each step as it begins.
     Raises UnsupportedModelError, CheckpointError, CheckFailedError, or ZenEdgeError where OUT is in the way.
     """
     _require_libraries()
     _require_precision(precision, device)
     require_task(task)
+    own = find_own(model, example_inputs, task)
+    if own is not None:
+        if with_attention:
+            raise OptionError("with_attention is for checkpoints: a module of your own can return its weights itself.")
+        from zen_edge.exporters.module_bundle import export_module
+
+        return export_module(own, Path(out), declared=dynamic, precision=precision, device=device, force=force, verify=verify, tell=tell)
+    if example_inputs is not None or dynamic is not None:
+        raise OptionError("example_inputs and dynamic are for a module of your own, and this is a checkpoint: leave them out.")
+    if task == "module":
+        raise OptionError("the task 'module' is for a module of your own, given as file.py:factory, and this is a checkpoint: leave it out.")
+    assert isinstance(model, str | Path)
     with new_folder(Path(out), force=force) as folder:
         from zen_edge.exporters.architectures import find_task
         from zen_edge.exporters.attention_outputs import save_attention_outputs
@@ -78,15 +96,37 @@ def export(
         _copy_papers(checkpoint.folder, folder)
         manifest = _describe(folder, checkpoint, names, limits, found_task, precision, device, tokenizer, outputs)
         _require_fused(manifest)
-        write_manifest(folder, manifest)
-        if verify is not None:
-            tell("verify against PyTorch")
-            report = verify(folder, checkpoint)
-            if not report.passed:
-                raise CheckFailedError(f"the bundle does not say what PyTorch says, and was not kept: {'; '.join(report.failures[:3])}.")
-            manifest = with_parity(manifest, report.to_json())
-            write_manifest(folder, manifest)
-    return Bundle(Path(out), manifest)
+        return Bundle(Path(out), keep_verified(folder, manifest, None if verify is None else lambda: verify(folder, checkpoint), tell))
+
+
+def find_own(model: object, example_inputs: object = None, task: str | None = None) -> OwnModule | None:
+    """The module of one's own that is meant by `model`; None for a checkpoint. Raises ModuleError, OptionError."""
+    is_path = isinstance(model, str | Path)
+    if is_path and (":" not in Path(str(model)).name or Path(str(model)).exists()):
+        return None
+    if task not in (None, "module"):
+        raise OptionError(f"a module of your own is for the task 'module', not {task!r}: leave the task out.")
+    from zen_edge.exporters.own_module import load_factory, own_module
+
+    if not is_path:
+        return own_module(model, example_inputs)
+    if example_inputs is not None:
+        raise OptionError("the example inputs come from the factory: leave example_inputs out.")
+    return load_factory(str(model))
+
+
+def keep_verified(folder: Path, manifest: Manifest, verify: Callable[[], ParityReport] | None, tell: Tell) -> Manifest:
+    """Writes the manifest, compares the bundle with PyTorch where that is asked for, and keeps the report. CheckFailedError where it did not hold."""
+    write_manifest(folder, manifest)
+    if verify is None:
+        return manifest
+    tell("verify against PyTorch")
+    report = verify()
+    if not report.passed:
+        raise CheckFailedError(f"the bundle does not say what PyTorch says, and was not kept: {'; '.join(report.failures[:3])}.")
+    manifest = with_parity(manifest, report.to_json())
+    write_manifest(folder, manifest)
+    return manifest
 
 
 def _require_libraries() -> None:

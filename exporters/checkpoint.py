@@ -58,12 +58,17 @@ class Checkpoint:
         return str(self.model.config.model_type)
 
     def weights_hash(self) -> str:
-        """sha256 over names, shapes and float32 values of all parameters: the same for every file format of the same weights."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(memoryview(tensor.detach().float().contiguous().numpy()).cast("B"))
-        return digest.hexdigest()
+        return weights_hash(self.model)
+
+
+def weights_hash(model: torch.nn.Module) -> str:
+    """sha256 over names, shapes and float32 values of all parameters: the same for every file format of the same weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+        digest.update(memoryview(real.detach().float().contiguous().numpy()).cast("B"))
+    return digest.hexdigest()
 
 
 def load_checkpoint(model: str | Path, revision: str | None = None, task: str | None = None) -> Checkpoint:
@@ -73,9 +78,7 @@ def load_checkpoint(model: str | Path, revision: str | None = None, task: str | 
     if folder is not None:
         _require_checkpoint(folder)
     elif ":" in name:
-        raise UnsupportedModelError(
-            f"{name!r} looks like a factory of your own module; zen-edge exports checkpoints of encoder-decoder models so far."
-        )
+        raise UnsupportedModelError(f"{name!r} looks like a factory of your own module, and a checkpoint is expected here.")
     elif len(Path(name).parts) > 2 or name.startswith((".", "/", "~")):
         raise CheckpointError(
             f"there is no folder {name!r}; give a checkpoint folder (config.json and weights) or a hub id such as Helsinki-NLP/opus-mt-en-fr."

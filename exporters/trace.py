@@ -109,7 +109,7 @@ def export_graph(
 ) -> ir.Model:
     """attention: the context that the model's attention is traced in. trust: where PyTorch cannot tell whether what it assumes of sizes holds for all of them, go on; what comes out is then to be tried at others."""
     known = architecture(model.config.model_type)
-    with attention(model), known.tracing(model), torch.no_grad(), _quiet(), _refusals(model, name):
+    with attention(model), known.tracing(model), torch.no_grad(), quiet(), _refusals(model, name):
         program = torch.export.export(
             module.eval(), example, dynamic_shapes=tuple(shapes), strict=False, prefer_deferred_runtime_asserts_over_guards=trust
         )
@@ -117,7 +117,7 @@ def export_graph(
             program, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, verbose=False, external_data=False
         )
     assert traced is not None
-    _name_axes(traced.model, _given_axes(inputs, shapes))
+    name_axes(traced.model, _given_axes(inputs, shapes))
     passes.ClearMetadataAndDocStringPass()(traced.model)  # the tracer's source lines: half of the file
     traced.model.graph.name = name
     return traced.model
@@ -147,7 +147,7 @@ def _given_axes(names: list[str], shapes: Sequence[Any]) -> dict[str, dict[int, 
     return {name: {axis: dim.__name__ for axis, dim in shape.items()} for name, shape in zip(names, flat, strict=True)}
 
 
-def _name_axes(model: ir.Model, given: dict[str, dict[int, str]]) -> None:
+def name_axes(model: ir.Model, given: dict[str, dict[int, str]]) -> None:
     """Put the declared letters in the place of the tracer's symbols (s43), in sums such as P+S too."""
     letters = {}
     for value in model.graph.inputs:
@@ -156,12 +156,15 @@ def _name_axes(model: ir.Model, given: dict[str, dict[int, str]]) -> None:
     values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
     for value in values:
         if value.shape is not None:
-            renamed = [size if isinstance(size, int) else re.sub(r"s\d+", lambda m: letters.get(m[0], m[0]), str(size)) for size in value.shape]
-            value.shape = ir.Shape([size.replace(" ", "") if isinstance(size, str) else size for size in renamed])
+            value.shape = ir.Shape([size if isinstance(size, int) or size.value is None else _renamed(size.value, letters) for size in value.shape])
+
+
+def _renamed(size: str, letters: dict[str, str]) -> str:
+    return re.sub(r"s\d+", lambda m: letters.get(m[0], m[0]), size).replace(" ", "")
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's chatter off the user's terminal; what goes wrong is raised, not logged."""
     loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

@@ -7,7 +7,7 @@ report = zen_edge.parity("out", "path/or/hub-id")                      needs bot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from zen_edge.errors import (
     CheckpointError,
     InputError,
     MissingDependencyError,
+    ModuleError,
     OptionError,
     UnsupportedModelError,
     ZenEdgeError,
@@ -27,6 +28,8 @@ from zen_edge.errors import (
 from zen_edge.parity import ParityReport
 
 if TYPE_CHECKING:
+    import torch
+
     from zen_edge.runtimes.pipelines.text_to_text import TextToText
 
 __version__ = "0.1.0"
@@ -44,9 +47,11 @@ def load(bundle: str | Path, *, device: str | None = None, threads: int | None =
 
 
 def export(
-    model: str | Path,
+    model: str | Path | torch.nn.Module,
     out: str | Path,
     *,
+    example_inputs: object = None,
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
     task: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
@@ -58,8 +63,10 @@ def export(
 ) -> Bundle:
     """Turn a PyTorch checkpoint into a bundle at `out`, checked against PyTorch unless `verify` is off.
 
-    model: a checkpoint folder or a hub id. precision: "fp32" or "int8". with_attention: keep the weights of attention, for `attend`. force: replace a bundle that is there. tell: called with the name of
-    each step. Raises UnsupportedModelError, CheckpointError, CheckFailedError or ZenEdgeError; then nothing is left behind.
+    model: a checkpoint folder, a hub id, `file.py:factory`, or a torch.nn.Module with its `example_inputs`, a dict by argument of `forward` or a tuple in
+    order; `dynamic` names its free axes, {"query": {0: "B", 1: "S"}}, which are found out otherwise. precision: "fp32" or "int8". with_attention: keep the
+    weights of attention, for `attend`. force: replace a bundle that is there. tell: called with the name of
+    each step. Raises UnsupportedModelError, CheckpointError, ModuleError, CheckFailedError or ZenEdgeError; then nothing is left behind.
     """
     from zen_edge import check
 
@@ -70,6 +77,8 @@ def export(
     return exporters.export(
         model,
         out,
+        example_inputs=example_inputs,
+        dynamic=dynamic,
         task=task,
         precision=precision,
         device=device,
@@ -83,9 +92,9 @@ def export(
 
 def parity(
     bundle: str | Path,
-    model: str | Path,
+    model: str | Path | torch.nn.Module,
     *,
-    inputs: Sequence[str] | Path | None = None,
+    inputs: Sequence[str] | Path | Mapping[str, torch.Tensor] | None = None,
     limit: int | None = None,
     revision: str | None = None,
     bisect: bool = False,
@@ -93,7 +102,7 @@ def parity(
 ) -> ParityReport:
     """Compare a bundle with its PyTorch model: outputs, generated tokens, text. The report is kept in the bundle; look at its `passed`.
 
-    inputs: lines, or a .txt or .jsonl file; None: a built-in set. bisect: also name the first tensor that is out of tolerance.
+    inputs: lines, or a .txt or .jsonl file; None: a built-in set. Of a module of one's own: arrays by name, or an .npz file; None: the factory's. bisect: also name the first tensor that is out of tolerance.
     Raises CheckFailedError if the bundle was made from other weights.
     """
     from zen_edge import check
@@ -110,6 +119,7 @@ __all__ = [
     "CheckpointError",
     "InputError",
     "MissingDependencyError",
+    "ModuleError",
     "OptionError",
     "ParityReport",
     "UnsupportedModelError",

@@ -37,8 +37,8 @@ def count_fused(graph: FlatGraph) -> int:
     return counts[None] + sum(most.values())
 
 
-def count_unfused(graph: FlatGraph) -> int:
-    """Softmaxes whose scores are a product of two activations, and that weigh the rows of another."""
+def unfused(graph: FlatGraph) -> list[Node]:
+    """The softmaxes whose scores are a product of two activations, and that weigh the rows of another."""
     makers: dict[str, list[Node]] = defaultdict(list)  # several for the output of an If
     users: dict[str, list[Node]] = defaultdict(list)
     for node in graph.nodes:
@@ -71,9 +71,10 @@ def count_unfused(graph: FlatGraph) -> int:
                     waiting.extend(value for value in onward(node) if value)
         return False
 
-    return sum(
-        node.op in SOFTMAX
+    return [
+        node
+        for node in graph.nodes
+        if node.op in SOFTMAX
         and reaches(node.inputs[:1], lambda name: makers.get(name, []), lambda node: node.inputs, BEFORE)
         and reaches(node.outputs[:1], lambda name: users.get(name, []), lambda node: node.outputs, AFTER)
-        for node in graph.nodes
-    )
+    ]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from zen_edge import check_answers, check_ctc, check_encoder, check_speech
+from zen_edge import check_answers, check_ctc, check_encoder, check_module, check_speech
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
 from zen_edge.errors import InputError, MissingDependencyError, OptionError, ZenEdgeError
@@ -22,7 +22,10 @@ from zen_edge.parity import OutputDifference, ParityReport, TokenComparison, com
 from zen_edge.text_scores import require_scores
 
 if TYPE_CHECKING:
+    import torch
+
     from zen_edge.exporters.checkpoint import Checkpoint
+    from zen_edge.exporters.own_module import OwnModule
     from zen_edge.exporters.reference import Reference
     from zen_edge.runtimes.pipelines.text_to_text import TextToText
 
@@ -39,9 +42,9 @@ VERIFY_LINES, VERIFY_TOKENS = 3, 12
 
 def parity(
     bundle: str | Path,
-    model: str | Path,
+    model: str | Path | torch.nn.Module,
     *,
-    inputs: Sequence[str] | str | Path | None = None,
+    inputs: Sequence[str] | str | Path | Mapping[str, Any] | None = None,
     limit: int | None = None,
     revision: str | None = None,
     bisect: bool = False,
@@ -56,6 +59,11 @@ def parity(
     """
     load_checkpoint, _ = _exporters()
     manifest = read_manifest(Path(bundle))
+    if manifest.task == "module":
+        report = _of_module(Path(bundle), manifest, model, inputs, bisect=bisect, tell=tell)
+        return _kept(Path(bundle), manifest, report, tell) if keep else report
+    if not isinstance(model, str | Path) or isinstance(inputs, Mapping):
+        raise OptionError("the bundle was made from a checkpoint: give its folder or hub id, and lines of text.")
     questions = check_answers.asked(manifest, inputs, limit)
     lines = check_answers.as_lines(questions) or _lines(inputs, limit)
     if any(line.target is not None for line in lines):
@@ -79,15 +87,32 @@ def parity(
         report = replace(report, about=_about(manifest, checkpoint, **counts))
     else:
         report = compare(Path(bundle), manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
-    if keep:
-        try:
-            write_manifest(Path(bundle), with_parity(manifest, report.to_json()))
-        except OSError as error:  # a bundle that is read-only can be compared all the same
-            tell(f"the report was not kept in the bundle ({reason(error)})")
+    return _kept(Path(bundle), manifest, report, tell) if keep else report
+
+
+def _kept(bundle: Path, manifest: Manifest, report: ParityReport, tell: Tell) -> ParityReport:
+    try:
+        write_manifest(bundle, with_parity(manifest, report.to_json()))
+    except OSError as error:  # a bundle that is read-only can be compared all the same
+        tell(f"the report was not kept in the bundle ({reason(error)})")
     return report
 
 
-def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
+def _of_module(bundle: Path, manifest: Manifest, model: Any, inputs: object, *, bisect: bool, tell: Tell) -> ParityReport:
+    """Of a module of one's own, `file.py:factory` or itself with its inputs."""
+    from zen_edge.exporters import find_own
+
+    tell("load the module")
+    own = find_own(model, None if isinstance(model, str | Path) else inputs)
+    if own is None:
+        raise OptionError(f"the bundle holds a module of your own, and {model} is a checkpoint: give the module's factory, file.py:factory.")
+    if inputs is not None and isinstance(model, str | Path):
+        own = check_module.with_inputs(own, inputs)
+    report, counts = check_module.compare(bundle, manifest, own, bisect=bisect, tell=tell)
+    return replace(report, about=_about(manifest, own, **counts))
+
+
+def verify(bundle: Path, checkpoint: Checkpoint | OwnModule) -> ParityReport:
     """The short check at the end of an export: the tokenizer on hard lines and its whole vocabulary, then a few lines through the model.
 
     Raises CheckFailedError for a tokenizer that does not do what transformers' does.
@@ -97,6 +122,10 @@ def verify(bundle: Path, checkpoint: Checkpoint) -> ParityReport:
     from zen_edge.runtimes.tokenization.fast import FastTokenizer
 
     manifest = read_manifest(bundle)
+    if manifest.task == "module":
+        report, counts = check_module.compare(bundle, manifest, cast("OwnModule", checkpoint))
+        return replace(report, about=_about(manifest, checkpoint, **counts))
+    checkpoint = cast("Checkpoint", checkpoint)
     if check_ctc.is_ctc(manifest):
         report, counts = check_ctc.compare(bundle, manifest, checkpoint, None, prove=True, tell=lambda step: None)
         return replace(report, about=_about(manifest, checkpoint, **counts))
@@ -307,7 +336,7 @@ def _exporters() -> tuple[Callable[..., Checkpoint], Callable[..., Reference]]:
     return load_checkpoint, Reference
 
 
-def _about(manifest: Manifest, checkpoint: Checkpoint, **counts: int) -> dict[str, Any]:
+def _about(manifest: Manifest, checkpoint: Checkpoint | OwnModule, **counts: int) -> dict[str, Any]:
     versions = {}
     for name in ("zen-edge", "torch", "transformers", "onnxruntime", "onnxruntime-gpu"):
         try:

@@ -41,3 +41,7 @@ class CheckFailedError(ZenEdgeError):
     """A check that did not hold: parity, or the verification after an export."""
 
     exit_status = 3
+
+
+class ModuleError(ZenEdgeError):
+    """A module of one's own that cannot be loaded, run or traced, or whose inputs or outputs are not tensors."""

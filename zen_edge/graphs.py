@@ -12,6 +12,7 @@ from zen_edge.checked import quoted
 from zen_edge.errors import BundleError, MissingDependencyError
 from zen_edge.files import unsafe_name
 
+REASON = "zen_edge.unfused"  # what an export writes at a softmax whose attention stayed unfused
 MOST_NODES = 200_000
 DEEPEST_CALL = 64
 RENAMED = {"float": "float32", "double": "float64"}  # ONNX's words to numpy's
@@ -21,7 +22,7 @@ FLOATS = ("float32", "float16", "bfloat16", "float64")
 @dataclass(frozen=True)
 class Node:
     """links: outputs that merely are inputs by another name, at the border of a function or subgraph; such a node does not run. branch: of which
-    If and which of its branches it is a part, counted from the outermost If; None: of none."""
+    If and which of its branches it is a part, counted from the outermost If; None: of none. reason: what the export wrote at it."""
 
     op: str
     domain: str
@@ -31,6 +32,7 @@ class Node:
     dtype: str = ""  # told by an attribute: of a Cast or a Constant
     links: bool = False
     branch: tuple[int, str] | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,9 @@ def flatten(model: Any) -> FlatGraph:
             function = functions.get((node.domain, node.op_type))
             told = {a.name: given.get(a.ref_attr_name) if a.ref_attr_name else a for a in node.attribute}
             if function is None:
-                flat.nodes.append(
-                    Node(node.op_type, domain, versions.get(domain, 1), inputs, outputs, _told_dtype(node.op_type, told), branch=branch)
-                )
+                reason = next((entry.value for entry in node.metadata_props if entry.key == REASON), "")
+                dtype = _told_dtype(node.op_type, told)
+                flat.nodes.append(Node(node.op_type, domain, versions.get(domain, 1), inputs, outputs, dtype, branch=branch, reason=reason))
                 if node.op_type == "Constant" and outputs:
                     constant = told.get("value")
                     flat.weights[outputs[0]] = len(constant.t.dims) if constant else 0

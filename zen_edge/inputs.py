@@ -1,4 +1,4 @@
-"""Lines to try a model on, from a file or built in."""
+"""Lines to try a model on, from a file or built in; arrays from a file."""
 
 import json
 from collections.abc import Iterator
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from zen_edge.checked import quoted
 from zen_edge.errors import InputError
@@ -96,6 +99,19 @@ def _some(read: Iterator[T], path: Path, limit: int | None) -> tuple[T, ...]:
     if not found:
         raise InputError(f"{quoted(str(path))} holds no lines.")
     return found
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file by name. InputError for anything else."""
+    if path.suffix.lower() != ".npz":
+        raise InputError(f"{path.name!r} should be an .npz file: numpy.savez(path, x=array) writes one.")
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return {name: held[name] for name in held.files}
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {reason(error)}.") from None
+    except Exception as error:  # noqa: BLE001 - zip and numpy raise errors of many kinds for a damaged file
+        raise InputError(f"{str(path)!r} holds no arrays that can be read ({type(error).__name__}).") from None
 
 
 def _object(row: str, where: str) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def describe_graph(path: Path, name: str) -> Graph:
     """The manifest's entry for an .onnx file. BundleError for a file that is not one, MissingDependencyError without onnx."""
     model = graphs.load(path)
     flat, held = graphs.flatten(model), graphs.stored(model, path)
+    unfused = attention.unfused(flat)
     running = [node for node in flat.nodes if not node.links]
     held_by_file = {tensor.name for tensor in model.graph.initializer}
     return Graph(
@@ -72,8 +73,9 @@ def describe_graph(path: Path, name: str) -> Graph:
         parameters=held.parameters,
         ops=dict(sorted(Counter(node.op for node in running).items())),
         fused_attention=attention.count_fused(flat),
-        unfused_attention=attention.count_unfused(flat),
+        unfused_attention=len(unfused),
         nodes=_node_kinds(running, flat.dtypes),
+        unfused_reasons=tuple(printable(node.reason)[:512] for node in unfused if node.reason),
     )
 
 
@@ -133,6 +135,7 @@ def _summary(graph: Graph, device: str) -> dict[str, Any]:
         "fused_attention": graph.fused_attention,
         "unfused_attention": graph.unfused_attention,
         "on_device": {"supported": total - fallback.total(), "fallback": dict(sorted(fallback.items()))},
+        **({"unfused_reasons": list(graph.unfused_reasons)} if graph.unfused_reasons else {}),
     }
 
 
@@ -159,4 +162,7 @@ def print_inspection(inspected: dict[str, Any], console: "Console") -> None:
     for op in sorted(totals, key=lambda op: (-totals[op], op)):
         operators.add_row(*cells(op, *(row["ops"].get(op, "") for row in rows)))
     console.print(table)
+    for row in rows:
+        for reason in row.get("unfused_reasons", ()):
+            console.print(*cells(f"unfused in {row['name']}: {reason}"))
     console.print(operators)

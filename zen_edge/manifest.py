@@ -44,7 +44,8 @@ class NodeKind:
 
 @dataclass(frozen=True)
 class Graph:
-    """size: bytes of the file and of the external data it reads. ops: nodes by operator, functions and subgraphs counted in."""
+    """size: bytes of the file and of the external data it reads. ops: nodes by operator, functions and subgraphs counted in. unfused_reasons: of
+    attention layers that stayed unfused, as far as the export tells."""
 
     name: str
     file: str
@@ -56,6 +57,7 @@ class Graph:
     fused_attention: int
     unfused_attention: int
     nodes: tuple[NodeKind, ...]
+    unfused_reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _manifest(value: Value) -> Manifest:
 
 
 def _graph(value: Value) -> Graph:
-    of = value.record(Graph)
+    of = value.record(Graph, newer=("unfused_reasons",))
     graph = Graph(
         name=of["name"].text(WORD),
         file=_file_name(of["file"].text()),
@@ -161,6 +163,7 @@ def _graph(value: Value) -> Graph:
         fused_attention=of["fused_attention"].integer(),
         unfused_attention=of["unfused_attention"].integer(),
         nodes=tuple(map(_node_kind, of["nodes"].items(TENSORS))),
+        unfused_reasons=tuple(item.text() for item in of["unfused_reasons"].items(TENSORS)) if "unfused_reasons" in of else (),
     )
     _unique((tensor.name for tensor in graph.inputs), f"{value.where}.inputs")
     _unique((tensor.name for tensor in graph.outputs), f"{value.where}.outputs")

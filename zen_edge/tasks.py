@@ -10,7 +10,7 @@ ENCODER_OUTPUTS = {
     "text-embedding": ("last_hidden_state",),
     "fill-mask": ("logits",),
 }
-TASKS = ("translation", "summarization", "speech-recognition", *ENCODER_OUTPUTS)
+TASKS = ("translation", "summarization", "speech-recognition", *ENCODER_OUTPUTS, "module")
 
 
 def require_task(task: str | None) -> None:

@@ -15,14 +15,17 @@ import onnx_ir.passes.common as passes
 
 from zen_edge.exporters.fusions import (
     activations,
+    attention,
     beam_attention,
     candidates,
+    einsum,
     packed_projections,
     query_scale,
     repeated_shapes,
     reshapes,
     rms_normalization,
     tied_head,
+    transposes,
     zero_attention_bias,
     zero_bias,
 )
@@ -41,11 +44,14 @@ PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
     repeated_shapes.apply,
 )
 
+# Of a module of one's own: attention is written out in it, and an output called logits is an output like any other.
+OF_MODULES = (einsum.apply, attention.apply, transposes.apply, *(apply for apply in PIPELINE if apply is not candidates.apply))
 
-def fuse(model: ir.Model) -> dict[str, int]:
+
+def fuse(model: ir.Model, pipeline: tuple[Callable[[ir.Graph], int], ...] = PIPELINE) -> dict[str, int]:
     """Apply every fusion to `model` in place and drop what they left without use. Returns how often each was made, by name."""
     made = {}
-    for apply in PIPELINE:
+    for apply in pipeline:
         made[apply.__module__.rpartition(".")[2]] = apply(model.graph)
         passes.RemoveUnusedNodesPass()(model)
         passes.TopologicalSortPass()(model)

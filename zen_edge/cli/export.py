@@ -13,7 +13,7 @@ from zen_edge.cli.progress import steps
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="A checkpoint folder (Hugging Face layout) or a hub id.")],
+    model: Annotated[str, typer.Argument(help="A checkpoint folder (Hugging Face layout), a hub id, or file.py:factory of a module of your own.")],
     out: Annotated[Path, typer.Argument(help="The bundle's folder; it must not exist yet.")],
     task: Annotated[
         str | None, typer.Option(help="What the model is for, where the checkpoint does not tell: translation, summarization, speech-recognition.")
@@ -42,5 +42,9 @@ def export(
             tell=tell,
         )
     size = sum(file.size for file in bundle.manifest.files.values()) / 1e6
-    fused = sum(graph.fused_attention for graph in bundle.manifest.graphs)
-    typer.echo(f"{out}: {bundle.manifest.task}, {bundle.manifest.precision}, {size:.1f} MB, {fused} attention layers fused", err=True)
+    graphs = bundle.manifest.graphs
+    fused, unfused = (sum(counts) for counts in zip(*((graph.fused_attention, graph.unfused_attention) for graph in graphs), strict=True))
+    left = f", {unfused} left as they are (zen-edge inspect {out} says why)" if unfused else ""
+    typer.echo(f"{out}: {bundle.manifest.task}, {bundle.manifest.precision}, {size:.1f} MB, {fused} attention layers fused{left}", err=True)
+    if not fused and not unfused:
+        typer.echo("no attention was found in the module; it was exported as it is.", err=True)

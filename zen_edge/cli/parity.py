@@ -16,8 +16,11 @@ from zen_edge.cli.progress import steps
 @app.command()
 def parity(
     bundle: Annotated[Path, typer.Argument(help="A folder that `zen-edge export` wrote.")],
-    model: Annotated[str, typer.Argument(help="The checkpoint it was exported from.")],
-    inputs: Annotated[Path | None, typer.Option(help=".txt (a line each) or .jsonl with source and target; a built-in set otherwise.")] = None,
+    model: Annotated[str, typer.Argument(help="The checkpoint, or file.py:factory, that it was exported from.")],
+    inputs: Annotated[
+        Path | None,
+        typer.Option(help=".txt (a line each) or .jsonl with source and target; a built-in set otherwise. Of a module: .npz of its inputs."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Compare on the first N lines only.")] = None,
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the hub id.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report to FILE.html or FILE.json.")] = None,

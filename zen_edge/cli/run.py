@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from zen_edge.cli import app, note
+from zen_edge.cli.arrays import run_module
 from zen_edge.cli.live import print_stream
 from zen_edge.cli.sources import paths, questions, texts
 from zen_edge.errors import OptionError, ZenEdgeError
@@ -31,6 +32,8 @@ def run(
         list[str] | None, typer.Argument(metavar="INPUT", help="Texts, or paths of recordings; without any, one per line on stdin.")
     ] = None,
     file: Annotated[list[Path] | None, typer.Option(help="A whole file as one input; may be given again.")] = None,
+    arrays: Annotated[Path | None, typer.Option("--inputs", metavar="FILE.npz", help="A module of your own: its inputs by name.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="A module of your own: where its outputs go.")] = None,
     num_beams: Annotated[int | None, typer.Option(help="Beams; 1 is greedy.")] = None,
     num_return_sequences: Annotated[int | None, typer.Option(help="Results for each input, best first.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens to generate.")] = None,
@@ -91,7 +94,7 @@ def run(
     token_log_probs: Annotated[bool, typer.Option("--token-log-probs", help="With --json: the log-probability of each generated token.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One object per input: text, tokens, score.")] = False,
 ) -> None:
-    """Run a bundle without PyTorch: text in, text out, one line per input."""
+    """Run a bundle without PyTorch: text in, text out, one line per input; of a module of your own, arrays in and out."""
     import zen_edge
 
     given: dict[str, Any] = {
@@ -135,6 +138,10 @@ def run(
         raise OptionError("decoder_prefix is one for all inputs here: a text or a JSON list of token ids.")
     failed = number = 0
     with zen_edge.load(bundle, device=device, threads=threads, verify=verify) as pipeline:
+        if pipeline.manifest.task == "module":
+            return run_module(pipeline, [*([] if arrays is None else [arrays]), *(file or ()), *map(Path, inputs or ())], output, options, as_json)
+        if arrays is not None or output is not None:
+            raise OptionError(f"--inputs and --output are for modules of your own, and this bundle is for {pipeline.manifest.task}: leave them out.")
         hears = pipeline.manifest.task == "speech-recognition"
         write = _writer(format or ("times" if timestamps else "txt")) if hears else None
         options = cast(Any, pipeline).for_text(options) if hears else options

@@ -1,0 +1,105 @@
+"""A module of one's own: named arrays in, named arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.checked import quoted
+from zen_edge.errors import BundleError, InputError, ZenEdgeError
+from zen_edge.manifest import Manifest, Tensor
+from zen_edge.module_names import shown_name
+from zen_edge.runtimes.session import Session, find_provider
+
+Array = NDArray[Any]
+NUMPY = {"float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"}
+
+
+class Pipeline:
+    """A loaded module: `pipeline(x=array)` gives a dict of arrays. Safe to share between threads; freed when it is let go of, or at the end of `with`.
+
+    Arrays have the names, dtypes and shapes of `inputs`, where a letter stands for a size that is free, the same wherever the letter is.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+        self.manifest = manifest
+        graph = manifest.graph("module")
+        self.inputs: tuple[Tensor, ...] = graph.inputs
+        self.outputs: tuple[Tensor, ...] = graph.outputs
+        for tensor in self.inputs:
+            if tensor.dtype not in NUMPY:
+                raise BundleError(f"the module's input {quoted(tensor.name)} is {tensor.dtype}, which this version does not take: export it again.")
+        names = {tensor.name for tensor in self.inputs}
+        self._shown = {tensor.name: shown_name(tensor.name, names) for tensor in self.outputs}
+        self._session: Session | None = Session(folder / graph.file, find_provider(device), threads)
+
+    def __call__(self, arrays: Mapping[str, Array] | None = None, /, **named: Array) -> dict[str, Array]:
+        """The outputs by name. InputError for an array that is missing, unknown, or of another dtype or shape than the module takes."""
+        if self._session is None:
+            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        if arrays is not None and not isinstance(arrays, Mapping):
+            raise InputError(f"expected arrays by name ({self._signature()}), got a value of type {type(arrays).__name__}.")
+        feeds = self._checked({**(arrays or {}), **named})
+        found = self._session.run(feeds, list(self._shown))
+        return {self._shown[name]: value.numpy() for name, value in found.items()}
+
+    def close(self) -> None:
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _signature(self) -> str:
+        return ", ".join(f"{tensor.name} {_shape(tensor.shape)} {tensor.dtype}" for tensor in self.inputs)
+
+    def _checked(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        known = {tensor.name for tensor in self.inputs}
+        for name in given:
+            if name not in known:
+                raise InputError(f"there is no input {quoted(str(name))}; the module takes: {self._signature()}.")
+        sizes: dict[str, tuple[int, str]] = {}  # of each letter, and the input that it was first seen in
+        feeds = {}
+        for tensor in self.inputs:
+            if tensor.name not in given:
+                raise InputError(f"the input {tensor.name!r} is missing; the module takes: {self._signature()}.")
+            feeds[tensor.name] = self._array(tensor, given[tensor.name], sizes)
+        return feeds
+
+    def _array(self, tensor: Tensor, value: object, sizes: dict[str, tuple[int, str]]) -> Array:
+        if not isinstance(value, np.ndarray | np.generic):
+            raise InputError(
+                f"{tensor.name!r} is a value of type {type(value).__name__}; expected an array of {tensor.dtype}, {_shape(tensor.shape)}."
+            )
+        array = np.asarray(value)
+        if array.dtype != np.dtype(tensor.dtype):
+            raise InputError(f"{tensor.name!r} is {array.dtype}; expected {tensor.dtype}: {tensor.name}.astype({tensor.dtype!r}) makes it so.")
+        if array.ndim != len(tensor.shape):
+            raise InputError(f"{tensor.name!r} has the shape {list(array.shape)}; expected {_shape(tensor.shape)}.")
+        for axis, (size, expected) in enumerate(zip(array.shape, tensor.shape, strict=True)):
+            if isinstance(expected, int):
+                if size != expected:
+                    raise InputError(
+                        f"{tensor.name!r} has the shape {list(array.shape)}; expected {_shape(tensor.shape)}: axis {axis} is {expected}."
+                    )
+                continue
+            first, where = sizes.setdefault(expected, (size, tensor.name))
+            if size != first:
+                told = f"{expected} is {first} in {where!r} and {size} here"
+                raise InputError(f"{tensor.name!r} has the shape {list(array.shape)}; expected {_shape(tensor.shape)}: {told}.")
+            most = self.manifest.limits.get(f"max_{expected}")
+            if size == 0 or (most is not None and size > most):
+                bound = "at least 1" if size == 0 else f"at most {most}"
+                raise InputError(f"{tensor.name!r} has the shape {list(array.shape)}; {expected} (axis {axis}) should be {bound}.")
+        return np.ascontiguousarray(array)
+
+
+def _shape(shape: tuple[int | str, ...]) -> str:
+    return f"[{', '.join(map(str, shape))}]"
