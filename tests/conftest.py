@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,19 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def real_checkpoint() -> Callable[[str], Path]:
+    """real_checkpoint("whisper-base"): its folder, in one of those that ZEN_EDGE_CHECKPOINTS names."""
+
+    def find(name: str) -> Path:
+        named = [Path(folder) for folder in os.environ.get("ZEN_EDGE_CHECKPOINTS", "").split(os.pathsep) if folder]
+        found = [path for folder in named for path in (folder, folder / name) if path.name == name and (path / "config.json").exists()]
+        assert found, f"ZEN_EDGE_CHECKPOINTS names no folder that holds {name}"
+        return found[0]
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +17,11 @@ from zen_edge.runtimes.audio.reading import read_audio
 from .conftest import RATE, Theirs, without_end
 
 pytestmark = pytest.mark.checkpoint
-NAME = "whisper-base"
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
-    """In one of the folders that ZEN_EDGE_CHECKPOINTS names."""
-    named = [Path(name) for name in os.environ.get("ZEN_EDGE_CHECKPOINTS", "").split(os.pathsep) if name]
-    found = [path for name in named for path in (name, name / NAME) if path.name == NAME and (path / "config.json").exists()]
-    assert found, f"ZEN_EDGE_CHECKPOINTS names no folder that holds {NAME}"
-    return found[0]
+def folder(real_checkpoint: Callable[[str], Path]) -> Path:
+    return real_checkpoint("whisper-base")
 
 
 @pytest.fixture(scope="module")
