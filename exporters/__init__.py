@@ -14,6 +14,7 @@ from zen_edge.files import new_folder
 from zen_edge.inspection import describe_graph
 from zen_edge.manifest import FORMAT, Manifest, describe_files, with_parity, write_manifest
 from zen_edge.parity import ParityReport
+from zen_edge.recipe import Recipe
 from zen_edge.tasks import ENCODER_OUTPUTS, require_task
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ def _describe(
         },
         made_with={name: version(name) for name in MADE_WITH},
         head=head,
+        recipe=dict(Recipe.uniform(precision).parts),
     )
 
 

@@ -40,10 +40,10 @@ def _of_encoder_decoder(checkpoint: Checkpoint, precision: str, tell: Tell) -> G
     for graph in graphs.values():
         fuse(graph)
     expose_queries(graphs["decoder"], checkpoint.model.generation_config)
+    graphs["reorder"] = reorder_graph(sizes)
     tell(f"quantize to {precision}")
     for graph in graphs.values():
         quantize(graph, precision)
-    graphs["reorder"] = reorder_graph(sizes)
     return graphs, {"vocab_size": vocab_size, **limits.as_dict()}
 
 

@@ -137,7 +137,7 @@ class EncoderDecoder:
     def _empty(self, rows: int) -> dict[str, Any]:
         """Keys and values before the first word, (R,N,0,H)."""
         heads, head_size = self._head_shape
-        return dict.fromkeys(self._past, self._decoder.empty((rows, heads, 0, head_size)))
+        return dict.fromkeys(self._past, self._decoder.empty((rows, heads, 0, head_size), self._past[0]))
 
 
 def _scores_at(found: dict[str, Any], at: tuple[slice, int]) -> StepScores:

@@ -64,7 +64,7 @@ def export(
     """Turn a PyTorch checkpoint into a bundle at `out`, checked against PyTorch unless `verify` is off.
 
     model: a checkpoint folder, a hub id, `file.py:factory`, or a torch.nn.Module with its `example_inputs`, a dict by argument of `forward` or a tuple in
-    order; `dynamic` names its free axes, {"query": {0: "B", 1: "S"}}, which are found out otherwise. precision: "fp32" or "int8". with_attention: keep the
+    order; `dynamic` names its free axes, {"query": {0: "B", 1: "S"}}, which are found out otherwise. precision: "fp32", "fp16", "int8", "int8-blocks" or "int4". with_attention: keep the
     weights of attention, for `attend`. force: replace a bundle that is there. tell: called with the name of
     each step. Raises UnsupportedModelError, CheckpointError, ModuleError, CheckFailedError or ZenEdgeError; then nothing is left behind.
     """
@@ -88,6 +88,25 @@ def export(
         verify=check.verify if verify else None,
         tell=tell,
     )
+
+
+def quantize(
+    bundle: str | Path,
+    out: str | Path,
+    *,
+    precision: str = "int8",
+    verify: bool = True,
+    force: bool = False,
+    tell: Callable[[str], None] = lambda step: None,
+) -> Bundle:
+    """Make of an fp32 bundle one of another precision at `out`, without PyTorch, checked against the first unless `verify` is off.
+
+    Raises OptionError for an unknown precision, UnsupportedModelError for a bundle that is not fp32, CheckFailedError or ZenEdgeError; then nothing is
+    left behind.
+    """
+    from zen_edge import quantizing
+
+    return quantizing.quantize(Path(bundle), Path(out), precision=precision, verify=verify, force=force, tell=tell)
 
 
 def parity(
@@ -128,4 +147,5 @@ __all__ = [
     "export",
     "load",
     "parity",
+    "quantize",
 ]

@@ -71,8 +71,9 @@ def compare_decoder(
     rows = np.arange(len(forced) + 1)[::-1] % len(forced)  # every row moved, one of them twice
     names = {f"past_{name.removeprefix('cross_')}": value for name, value in cross.items()}
     moved = reorder.run({"beam_index": np.ascontiguousarray(rows), **names}, [name.replace("past_", "moved_") for name in names])
-    expected = np.stack([value[rows] for value in names.values()])
-    yield difference("reorder.moved", expected, np.stack([value.numpy() for value in moved.values()]), tolerance_of("fp32"))
+    given = np.stack([value.numpy() for value in moved.values()])
+    expected = np.stack([value[rows] for value in names.values()]).astype(given.dtype)  # in half precision keys and values are half
+    yield difference("reorder.moved", expected, given, tolerance_of("fp32"))
 
 
 def first_difference(fresh: Path, folder: Path, manifest: Manifest, reference: Reference, sources: Rows, tokens: Rows) -> OutputDifference | None:

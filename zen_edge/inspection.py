@@ -37,6 +37,7 @@ KERNELS = {
         Kernels("Attention", (F32, F16), (F32, F16, BF16)),
         Kernels("TensorScatter", (F32, F16, BF16, F64), (F32, F16, BF16)),
         Kernels(MS + "MatMulNBits", (F32, F16), (F32, F16, BF16)),
+        Kernels(MS + "GatherBlockQuantized", (F32, F16), (F32, F16, BF16)),
         Kernels(MS + "DynamicQuantizeMatMul", (F32,), ()),
         Kernels(MS + "MatMulIntegerToFloat", (F32,), ()),
         Kernels(MS + "SkipLayerNormalization", (F32, F16, BF16, F64), (F32, F16)),

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.checked import Value, dump, parse, quoted
-from zen_edge.errors import BundleError, CheckFailedError
+from zen_edge.errors import BundleError, CheckFailedError, OptionError
 from zen_edge.files import LARGEST_MANIFEST, MANIFEST, MOST_FILES, read_small, reason, regular_files, sha256, unsafe_name, write_whole
+from zen_edge.recipe import PRECISIONS, Recipe
 
 FORMAT = 1
-PRECISIONS = ("fp32", "fp16", "int8", "int8-blocks", "int4")
 DEVICES = ("cpu", "cuda")
 WORD = r"[a-z0-9][a-z0-9_.-]{0,79}"
 ALWAYS_HASHED = 4 * 2**20  # bytes; graphs and tokenizers are parsed by native code that should not see damaged input, and hash in a millisecond
@@ -68,7 +68,8 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """head: what the outputs of a task without generation mean: labels, the token that stands for a mask."""
+    """head: what the outputs of a task without generation mean: labels, the token that stands for a mask. recipe: the precision of each part of the
+    weights; None in bundles made before there were any."""
 
     format: int
     task: str
@@ -84,6 +85,7 @@ class Manifest:
     made_with: dict[str, str]
     parity: dict[str, Any] | None = None
     head: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, str] | None = None
 
     def graph(self, name: str) -> Graph:
         """BundleError if there is none of that name."""
@@ -121,7 +123,7 @@ def _manifest(value: Value) -> Manifest:
     version = value.table().get("format", Value(None, f"{MANIFEST}.format")).integer(1)
     if version > FORMAT:
         raise BundleError(f"{MANIFEST} has format {version}, newer than the {FORMAT} this version reads: pip install --upgrade zen-edge")
-    of = value.record(Manifest, newer=("head",))
+    of = value.record(Manifest, newer=("head", "recipe"))
     manifest = Manifest(
         format=version,
         task=of["task"].text(WORD),
@@ -137,6 +139,7 @@ def _manifest(value: Value) -> Manifest:
         made_with={key: item.text() for key, item in of["made_with"].table().items()},
         parity=of["parity"].optional(Value.free),
         head=of["head"].free() if "head" in of else {},
+        recipe=of["recipe"].optional(_recipe) if "recipe" in of else None,
     )
     for table in ("limits", "source", "made_with"):
         for key in getattr(manifest, table):
@@ -148,6 +151,15 @@ def _manifest(value: Value) -> Manifest:
         if graph.file not in manifest.files:
             raise BundleError(f"{MANIFEST}: {quoted(graph.file)}, of graph {quoted(graph.name)}, is not among its files; export the bundle again")
     return manifest
+
+
+def _recipe(value: Value) -> dict[str, str]:
+    """Of a form that `Recipe` takes; the parts a bundle's graphs have none of are of no consequence."""
+    parts = {part: item.choice(PRECISIONS) for part, item in value.table().items()}
+    try:
+        return dict(Recipe.of(parts).parts)
+    except OptionError as error:
+        raise BundleError(f"{value.where}: {error} Export the bundle again") from None
 
 
 def _graph(value: Value) -> Graph:

@@ -1,20 +1,38 @@
-"""Precisions: what the weights of a fused graph become. One scheme, one module; `SCHEMES` names them as the command line does."""
+"""Precisions: what the weights of a fused graph become. One scheme, one module; `SCHEMES` names them as the command line does.
+
+Needs onnx-ir and numpy alone, so that a bundle can be quantized where there is no torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from zen_edge.exporters.quantization import fp32, int8
+from zen_edge.exporters.quantization import fp16, fp32, int4, int8, int8_blocks
+from zen_edge.exporters.quantization.parts import Part, parts
+from zen_edge.recipe import Recipe
 
-SCHEMES: dict[str, Callable[[ir.Graph], int]] = {"fp32": fp32.apply, "int8": int8.apply}
+SCHEMES: dict[str, Callable[[ir.Graph, Sequence[Part], bool], int]] = {
+    "fp32": fp32.apply,
+    "fp16": fp16.apply,
+    "int8": int8.apply,
+    "int8-blocks": int8_blocks.apply,
+    "int4": int4.apply,
+}
 
 
-def quantize(model: ir.Model, precision: str) -> int:
-    """Turn the weights of `model`, in place, into what `precision` asks for. Returns how many were."""
-    made = SCHEMES[precision](model.graph)
+def quantize(model: ir.Model, recipe: Recipe | str) -> int:
+    """Turn the weights of `model`, in place, into what `recipe` asks for, or all of them to one precision. Returns how many were."""
+    recipe = Recipe.uniform(recipe) if isinstance(recipe, str) else recipe
+    found: dict[str, list[Part]] = {name: [] for name in SCHEMES}
+    for part in parts(model.graph):
+        found[recipe.precision_of(part.group, part.layer)].append(part)
+    made = sum(apply(model.graph, found[name], recipe.is_half) for name, apply in SCHEMES.items())
+    if made:
+        model.opset_imports.setdefault("com.microsoft", 1)
+        passes.CommonSubexpressionEliminationPass()(model)  # an input of several products is quantized once
     passes.RemoveUnusedNodesPass()(model)
     passes.TopologicalSortPass()(model)
     return made

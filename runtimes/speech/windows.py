@@ -183,7 +183,7 @@ class WindowDecoder:
             return heard
         heads, width = self._alignment
         frames = window.frames // FRAMES
-        keys = {layer: cache.cross[f"cross_key_{layer}"].numpy()[0] for layer, _ in heads}
+        keys = {layer: cache.cross[f"cross_key_{layer}"].numpy()[0].astype(np.float32, copy=False) for layer, _ in heads}
         if not frames:  # nothing but padding
             return replace(heard, times=(0.0,) * len(heard.tokens))
         weights = [attention(queries[layer][0], keys[layer], head)[len(window.start) :, :frames] for layer, head in heads]

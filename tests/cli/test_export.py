@@ -45,7 +45,7 @@ def test_force_replaces_bundles_only(zen, demo_checkpoint, tmp_path: Path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--precision", "fp7"], "precision 'fp7' is not exported; there are: fp32, int8."),
+        (["--precision", "fp7"], "precision 'fp7' is not exported; there are: fp32, fp16, int8, int8-blocks, int4."),
         (["--precision", ""], "precision '' is not exported"),
         (["--task", "frob"], "task 'frob' is not known"),
         (["--device", "tpu"], "device 'tpu' is not exported"),

@@ -143,12 +143,8 @@ def test_everything_is_fused(variant, precision):
     # The encoder: queries, keys and values, the output, the feed-forward layers, and keys and values for every decoder layer. A step: queries, keys and values in one; the head.
     shared, alone, packed = 3 * config.encoder_layers + 2 * config.decoder_layers, 3 * config.encoder_layers, 6 * config.decoder_layers + 1
     if precision == "int8":
-        assert (encoder.ops["MatMulIntegerToFloat"], encoder.ops["DynamicQuantizeMatMul"], decoder.ops["DynamicQuantizeMatMul"]) == (
-            shared,
-            alone,
-            packed,
-        )
-        assert encoder.ops["DynamicQuantizeLinear"] == config.encoder_layers + 1
+        assert (encoder.ops["MatMulIntegerToFloat"], decoder.ops["MatMulIntegerToFloat"]) == (shared + alone, packed)
+        assert encoder.ops["QuantizeLinear"] == alone + config.encoder_layers + 1
         assert not {"MatMul", "FusedMatMul"} & (encoder.ops.keys() | decoder.ops.keys())
     else:
         assert (encoder.ops["MatMul"], sum(decoder.ops.get(op, 0) for op in ("MatMul", "FusedMatMul"))) == (shared + alone, packed)

@@ -96,4 +96,4 @@ def _terminated(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)  # an exception, so that a half-written bundle is removed
 
 
-from zen_edge.cli import attend, bench, demo, doctor, export, inspect, parity, run  # noqa: E402, F401 - each registers its command on `app`
+from zen_edge.cli import attend, bench, demo, doctor, export, inspect, parity, quantize, run  # noqa: E402, F401 - each registers its command on `app`

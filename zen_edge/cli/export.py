@@ -18,7 +18,7 @@ def export(
     task: Annotated[
         str | None, typer.Option(help="What the model is for, where the checkpoint does not tell: translation, summarization, speech-recognition.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, int8-blocks or int4.")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu.")] = "cpu",
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the hub id.")] = None,
     with_attention: Annotated[bool, typer.Option("--with-attention", help="Keep the weights of attention, to be seen with `attend`.")] = False,

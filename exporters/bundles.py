@@ -1,0 +1,60 @@
+"""A bundle in other precisions, made from an fp32 bundle. Needs onnx and onnx-ir, and no torch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import onnx_ir as ir
+
+from zen_edge.bundle import Bundle
+from zen_edge.checked import quoted
+from zen_edge.errors import UnsupportedModelError
+from zen_edge.exporters.quantization import quantize
+from zen_edge.exporters.weights import save_graphs
+from zen_edge.inspection import describe_graph
+from zen_edge.manifest import Manifest, describe_files, read_manifest, write_manifest
+from zen_edge.recipe import Recipe
+
+MADE_WITH = ("zen-edge", "onnx", "onnx-ir")
+DATA = "weights.bin"
+
+
+def require_fp32(bundle: Path) -> Manifest:
+    """The manifest of a bundle that can be quantized. UnsupportedModelError for one that is quantized already."""
+    manifest = read_manifest(bundle, hashes=True)
+    if manifest.precision != "fp32":
+        raise UnsupportedModelError(
+            f"{quoted(str(bundle))} is in {manifest.precision} already, and what was rounded away does not come back: give the bundle exported in fp32."
+        )
+    return manifest
+
+
+def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[str], None]) -> Bundle:
+    """Write into `folder`, which is there and empty, what `bundle` holds with its weights as `recipe` says. The same input gives the same bytes."""
+    manifest = require_fp32(bundle)
+    files = {graph.file for graph in manifest.graphs} | {DATA}
+    for name in manifest.files:
+        if name not in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle / name, folder / name)
+    tell(f"quantize to {recipe.precision}")
+    models = {graph.name: ir.load(bundle / graph.file) for graph in manifest.graphs}
+    for model in models.values():
+        quantize(model, recipe)
+    tell("write the graphs")
+    save_graphs(models, folder)
+    made = replace(
+        manifest,
+        precision=recipe.precision,
+        recipe=dict(recipe.parts),
+        graphs=tuple(describe_graph(folder / graph.file, graph.name) for graph in manifest.graphs),
+        files=describe_files(folder),
+        made_with=manifest.made_with | {name: version(name) for name in MADE_WITH},
+        parity=None,
+    )
+    write_manifest(folder, made)
+    return Bundle(folder, made)
