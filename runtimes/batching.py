@@ -11,17 +11,15 @@ from zen_edge.runtimes.decoding.step import Ids
 
 BATCH_TOKENS = 4096  # padded source tokens; more gains nothing on a CPU and costs memory
 BATCH_ROWS = 128  # rows that decode side by side
-BEAM_ROWS = 32  # the same in a beam search, where int8 says other words than fp32 more often the more beams share its one scale
 
 
 def batches(lengths: Sequence[int], num_beams: int, batch_tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
     """Positions of the inputs, shortest first, cut so that padded length times inputs stays within the budget, and beams times inputs within
-    BEAM_ROWS. Every position comes once. (Beams share what the encoder made of their input, and so do not count as tokens.)"""
+    BATCH_ROWS. Every position comes once. (Beams share what the encoder made of their input, and so do not count as tokens.)"""
     batch: list[int] = []
-    most = BATCH_ROWS if num_beams == 1 else BEAM_ROWS
     for position in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         rows = (len(batch) + 1) * num_beams
-        if batch and ((len(batch) + 1) * lengths[position] > batch_tokens or rows > most):
+        if batch and ((len(batch) + 1) * lengths[position] > batch_tokens or rows > BATCH_ROWS):
             yield batch
             batch = []
         batch.append(position)

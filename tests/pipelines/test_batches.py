@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import zen_edge
-from zen_edge.runtimes.batching import BATCH_ROWS, BATCH_TOKENS, BEAM_ROWS, batches
+from zen_edge.runtimes.batching import BATCH_ROWS, BATCH_TOKENS, batches
 
 psutil = pytest.importorskip("psutil")
 
@@ -49,9 +49,7 @@ def test_batches_hold_every_position_once_and_stay_within_the_budget():
         assert sorted(position for batch in cut for position in batch) == list(range(700))
         for batch in cut:
             rows = len(batch) * num_beams
-            assert len(batch) == 1 or (
-                rows <= (BATCH_ROWS if num_beams == 1 else BEAM_ROWS) and len(batch) * max(lengths[i] for i in batch) <= BATCH_TOKENS
-            )
+            assert len(batch) == 1 or (rows <= BATCH_ROWS and len(batch) * max(lengths[i] for i in batch) <= BATCH_TOKENS)
 
 
 def test_ten_thousand_lines_in_flat_memory(demo_int8: Path, lines):
