@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from zen_edge.attention_map import attention_file
 from zen_edge.bundle import Bundle
 from zen_edge.checked import quoted
 from zen_edge.errors import UnsupportedModelError
@@ -36,7 +37,8 @@ def require_fp32(bundle: Path) -> Manifest:
 def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[str], None]) -> Bundle:
     """Write into `folder`, which is there and empty, what `bundle` holds with its weights as `recipe` says. The same input gives the same bytes."""
     manifest = require_fp32(bundle)
-    files = {graph.file for graph in manifest.graphs} | {DATA}
+    # What extends a graph by its attention goes by values inside it, and is left out.
+    files = {graph.file for graph in manifest.graphs} | {attention_file(graph.name) for graph in manifest.graphs} | {DATA}
     for name in manifest.files:
         if name not in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

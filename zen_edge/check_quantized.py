@@ -127,7 +127,7 @@ def _said(bundle: Path, manifest: Manifest, heard: Sequence[Any]) -> list[tuple[
 
     with load(bundle, device="cpu") as opened:
         pipeline: Any = opened
-        rate = {"sampling_rate": read_config(bundle)["sampling_rate"]} if isinstance(opened, Recognizer) else {}
+        rate: dict[str, Any] = {"sampling_rate": read_config(bundle)["sampling_rate"]} if isinstance(opened, Recognizer) else {}
         longest = manifest.limits.get("max_target_length", TOKENS)
         found = pipeline.generate_each(heard, num_beams=1, max_new_tokens=min(TOKENS, longest), **rate)
     return [(0,) if isinstance(answers, ZenEdgeError) or not answers[0].tokens else answers[0].tokens for answers in found]
