@@ -18,9 +18,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from zen_edge.attention import count_unfused
 from zen_edge.attention_map import attention_file
 from zen_edge.errors import UnsupportedModelError
-from zen_edge.graphs import load
+from zen_edge.graphs import flatten, load
 
 KEYS = {"past_key_": "decoder", "cross_key_": "cross"}  # inputs that a decoder's keys come from, and the kind of attention to them
 SOUND = {"input_features", "input_values"}  # inputs
@@ -36,7 +37,7 @@ def save_attention_outputs(folder: Path, graphs: Sequence[str], model_type: str)
     models = {name: load(folder / f"{name}.onnx") for name in graphs}
     parts = {name: part for name, model in models.items() if not _hears(model) and (part := _with_weights(model, f"{model_type}: its {name}"))}
     if not parts:
-        raise UnsupportedModelError(f"{model_type} attends to frames of sound alone, of which there is no map: leave out --with-attention.")
+        raise UnsupportedModelError(f"{model_type} has no attention from token to token, of which a map could be drawn: leave out --with-attention.")
     for name, part in parts.items():
         (folder / attention_file(name)).write_bytes(part.SerializeToString(deterministic=True))
 
@@ -48,6 +49,8 @@ def _hears(model: onnx.ModelProto) -> bool:
 
 def _with_weights(model: onnx.ModelProto, what: str) -> onnx.ModelProto | None:
     """The nodes and outputs to add to a graph; None where it does not attend."""
+    if count_unfused(flatten(model)):
+        raise UnsupportedModelError(f"{what} has attention that is no single operator, of which no map is kept: leave out --with-attention.")
     if not (found := list(_attentions(model.graph))):
         return None
     kinds = [_kind(model, node) for node in found]

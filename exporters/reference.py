@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -16,6 +18,17 @@ from zen_edge.exporters.trace import DecoderSizes
 from zen_edge.exporters.wrappers import Encoder
 
 Array = np.ndarray[Any, Any]
+
+
+@contextmanager
+def eager(model: PreTrainedModel) -> Iterator[None]:
+    """`model` with the attention that gives its weights out inside the block."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 class Reference:
@@ -62,10 +75,8 @@ class Reference:
 
     @torch.no_grad()
     def attention(self, ids: Array, mask: Array, decoder_ids: Array) -> dict[str, Array]:
-        """ids, mask (B,T), decoder_ids (B,S) -> the weights of attention by kind, (B,L,N,S,T). Empty for a kind that the model does not give out."""
-        before = self._model.config._attn_implementation
-        self._model.set_attn_implementation("eager")
-        try:
+        """ids, mask (B,T), decoder_ids (B,S) -> the weights of attention by kind, (B,L,N,S,T)."""
+        with eager(self._model):
             out = self._model(
                 input_ids=torch.from_numpy(ids),
                 attention_mask=torch.from_numpy(mask),
@@ -73,8 +84,6 @@ class Reference:
                 use_cache=False,
                 output_attentions=True,
             )
-        finally:
-            self._model.set_attn_implementation(before)
         return {kind: torch.stack(out[f"{kind}_attentions"], dim=1).numpy() for kind in ("encoder", "decoder", "cross")}
 
     @torch.no_grad()

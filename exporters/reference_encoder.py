@@ -10,6 +10,7 @@ import torch
 
 from zen_edge.exporters.checkpoint import Checkpoint
 from zen_edge.exporters.encoders import PLACES, at
+from zen_edge.exporters.reference import eager
 from zen_edge.tasks import ENCODER_OUTPUTS
 
 Array = np.ndarray[Any, Any]
@@ -49,3 +50,12 @@ class EncoderReference:
         places = given.pop(PLACES, None)
         out = self._model(**given, return_dict=True)
         return {name: (out[name] if places is None else at(out[name], places)).numpy() for name in self._outputs}
+
+    @torch.no_grad()
+    def attention(self, feeds: Mapping[str, Array]) -> Array:
+        """feeds: the graph's inputs by name -> the weights of attention, (B,L,N,T,T)."""
+        with eager(self._model):
+            out = self._model(
+                **{name: torch.from_numpy(value) for name, value in feeds.items() if name != PLACES}, output_attentions=True, return_dict=True
+            )
+        return np.asarray(torch.stack(out.attentions, dim=1).numpy())

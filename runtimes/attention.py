@@ -14,8 +14,11 @@ from zen_edge.attention_map import AttentionMap, attention_file
 from zen_edge.errors import ZenEdgeError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.encoder_decoder import Cache, EncoderDecoder
-from zen_edge.runtimes.session import Session
+from zen_edge.runtimes.session import Session, find_provider
 from zen_edge.runtimes.tokenization import Tokenizer
+
+ENCODER = "encoder"
+BLANK = "a blank text has nothing to attend to."
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -41,6 +44,11 @@ class Attending:
 
     def encoder_decoder(self) -> AttendingEncoderDecoder:
         return AttendingEncoderDecoder(self.folder, self.manifest, self.device, self.threads, self.graphs())
+
+    def encoder(self, feeds: Mapping[str, NDArray[Any]]) -> Weights:
+        """Of a bundle with one graph for B texts: feeds: what it reads. By kind, (B,L,N,T,T)."""
+        graph = Session(self.folder / self.manifest.graph(ENCODER).file, find_provider(self.device), self.threads, self.graphs()[ENCODER])
+        return by_kind({name: value.numpy() for name, value in graph.run(feeds, _outputs(graph)).items()})
 
 
 class AttendingEncoderDecoder(EncoderDecoder):

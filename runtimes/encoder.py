@@ -40,11 +40,16 @@ class Encoder:
         for places in batches([len(row[IDS]) for row in rows], num_beams=1):
             yield from zip(places, self._batch([rows[place] for place in places]), strict=True)
 
-    def _batch(self, rows: Sequence[Row]) -> Iterator[Found]:
+    def feeds(self, rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
+        """What the graph reads of rows side by side, by name, (B,T) each, or (B,M) of places."""
         feeds = {name: self._padded(name, rows) for name in self.reads if name != MASK}
         if MASK in self.reads:
             lengths = np.array([len(row[IDS]) for row in rows])
             feeds[MASK] = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+        return feeds
+
+    def _batch(self, rows: Sequence[Row]) -> Iterator[Found]:
+        feeds = self.feeds(rows)
         outputs = {name: value.numpy() for name, value in self._session.run(feeds, self._session.outputs, rows=feeds[IDS].size).items()}
         for i, row in enumerate(rows):
             sizes = {self._axes[name][1]: len(values) for name, values in row.items() if name in feeds}

@@ -33,7 +33,7 @@ class AttentionMap:
     target to decoder_input.
 
     source: the tokens that the encoder reads. target: those that are said; decoder_input: what the decoder reads to say each of them, which is the token
-    before it. Both are empty where there is no decoder. text: what was answered.
+    before it. Both are empty where there is no decoder. text: what was answered, or read where there is no decoder.
     """
 
     source: tuple[str, ...]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zen_edge.attention_map import attention_file
 from zen_edge.errors import InputError
 from zen_edge.inputs import Line
 from zen_edge.manifest import Manifest
@@ -54,6 +55,8 @@ def compare(
         for name in names
         for how, given in (("", alone), (" padded", padded))
     )
+    if attention_file("encoder") in manifest.files:
+        outputs = (*outputs, _attention(folder, manifest, reference, model.feeds(rows)))
     cases = {}
     if manifest.task != "text-embedding":
 
@@ -66,6 +69,14 @@ def compare(
             cases[how] = compare_tokens(best, chosen, margin)
     first = _first_difference(folder, manifest, checkpoint, rows[0], model.reads, tell) if bisect else None
     return ParityReport(manifest.precision, outputs, cases, {}, first), {"lines": len(rows)}
+
+
+def _attention(folder: Path, manifest: Manifest, reference: EncoderReference, feeds: dict[str, Array]) -> OutputDifference:
+    """The weights of attention of a padded batch."""
+    from zen_edge.runtimes.attention import Attending
+
+    found = Attending(folder, manifest, "cpu", None).encoder(feeds)
+    return compare_outputs("attention.encoder", reference.attention(feeds), found["encoder"], manifest.precision)
 
 
 def _rows(lines: Sequence[Line], reference: EncoderReference, manifest: Manifest) -> list[Row]:

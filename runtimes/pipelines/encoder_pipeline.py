@@ -9,8 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from zen_edge.errors import BundleError, OptionError, ZenEdgeError
+from tokenizers import Encoding
+
+from zen_edge.attention_map import AttentionMap
+from zen_edge.errors import BundleError, InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
+from zen_edge.runtimes.attention import BLANK, Attending
 from zen_edge.runtimes.encoder import Encoder
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.fast import FastTokenizer
@@ -28,10 +32,32 @@ class EncoderPipeline(ABC):
         self._tokenizer = tokenizer
         self._most = min((most for most in (manifest.limits.get("max_source_length"), tokenizer.max_length) if most), default=2**20)
         self._model: Encoder | None = Encoder(folder, manifest, device, threads)
+        self._attending = Attending(folder, manifest, device, threads)
 
     @abstractmethod
     def generate_each(self, inputs: Sequence[Any], /, **options: Any) -> list[list[Any] | ZenEdgeError]:
         """The results of each input, best first, or the error of one that cannot be answered."""
+
+    def attend(self, text: str, /, *, pair: str | None = None, **options: Any) -> AttentionMap:
+        """How the tokens of a text attend to each other, or of two that are read together, such as a question and its context. It has no options.
+
+        ZenEdgeError where the bundle was exported without the weights of attention, InputError for what is no text or more than the model takes.
+        """
+        if options:
+            raise OptionError(f"what {self.manifest.task} attends to has no options: leave {', '.join(options)} out.")
+        if not isinstance(text, str) or not isinstance(pair, str | None):
+            raise InputError("expected a text, or a text and its pair.")
+        if not text.strip():
+            raise InputError(BLANK)
+        encoding = self._attended(text, pair)
+        if len(encoding) > self._most:
+            raise InputError(f"the text has {len(encoding)} tokens, and the model takes {self._most}: give a shorter one.")
+        feeds = self._open_model().feeds([{"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}])
+        weights = {kind: value[0] for kind, value in self._attending.encoder(feeds).items()}
+        return AttentionMap(tuple(self._tokenizer.pieces(encoding.ids)), (), (), weights, text)
+
+    def _attended(self, text: str, pair: str | None) -> Encoding:
+        return self._tokenizer.encoding(text, pair)
 
     def close(self) -> None:
         self._model = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Encoding
 
 from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
@@ -97,6 +98,9 @@ class Pipeline(EncoderPipeline):
         prompt = self._prompt(given)
         skips = prompt and not self.manifest.head.get("include_prompt", True)
         return Settings(prompt, self._prompt_tokens(prompt) if skips else 0, overflow == "truncate")
+
+    def _attended(self, text: str, pair: str | None) -> Encoding:
+        return super()._attended(self._prompt({}) + text, pair)
 
     def _prompt(self, given: Mapping[str, Any]) -> str:
         prompts = self.manifest.head.get("prompts") or {}

@@ -13,7 +13,7 @@ import numpy as np
 from zen_edge.attention_map import AttentionMap
 from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
-from zen_edge.runtimes.attention import Attending, attend_text
+from zen_edge.runtimes.attention import BLANK, Attending, attend_text
 from zen_edge.runtimes.batching import batches, pad
 from zen_edge.runtimes.decoding import Search, SearchState, Sequence_, search
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
@@ -96,7 +96,7 @@ class TextToText:
         found = []
         for line, start, (best, *_) in zip(lines, settings.starts, self._all_answers(inputs, options, scores=False), strict=True):
             if not best.tokens:
-                raise InputError("a blank text has nothing to attend to.")
+                raise InputError(BLANK)
             found.append(attend_text(model, self._tokenizer, self._encode(line, settings), start[0], best.tokens, best.text))
         return found[0] if isinstance(inputs, str) else found
 

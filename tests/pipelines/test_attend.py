@@ -9,7 +9,8 @@ import pytest
 
 import zen_edge
 from zen_edge.attention_map import attention_file
-from zen_edge.errors import InputError, OptionError, ZenEdgeError
+from zen_edge.errors import InputError, OptionError, UnsupportedModelError, ZenEdgeError
+from zen_edge.exporters.attention_outputs import save_attention_outputs
 from zen_edge.manifest import read_manifest
 
 LINE = "library of tools for reading text files"
@@ -104,3 +105,10 @@ def test_verification_sees_wrong_weights(demo_attention, demo_checkpoint, vouch,
     report = zen_edge.parity(folder, demo_checkpoint, limit=2)
     assert [output.name for output in report.outputs if not output.passed] == ["attention.encoder"]
     assert not report.passed
+
+
+def test_a_graph_that_does_not_attend_is_refused(demo_fp32):
+    before = {path.name for path in demo_fp32.iterdir()}
+    with pytest.raises(UnsupportedModelError, match="no attention from token to token"):
+        save_attention_outputs(demo_fp32, ["reorder"], "marian")
+    assert {path.name for path in demo_fp32.iterdir()} == before

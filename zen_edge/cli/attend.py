@@ -23,6 +23,7 @@ def attend(
     bundle: Annotated[Path, typer.Argument(help="A folder that `zen-edge export --with-attention` wrote.")],
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="One input.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="map.png, a picture of one map; or map.html, a page with all of them.")],
+    pair: Annotated[str | None, typer.Option(help="A second text that is read with it: of a question its context.")] = None,
     kind: Annotated[str | None, typer.Option(metavar="cross|decoder|encoder", help="Which attention; the first of these that there is.")] = None,
     layer: Annotated[int | None, typer.Option(help="Which layer, from 0; otherwise the mean of all.")] = None,
     head: Annotated[int | None, typer.Option(help="Which head, from 0; otherwise the mean of all.")] = None,
@@ -41,6 +42,7 @@ def attend(
 
     _check(inputs, out)
     given: dict[str, Any] = {
+        "pair": pair,
         "num_beams": num_beams,
         "max_new_tokens": max_new_tokens,
         "decoder_prefix": decoder_prefix,
