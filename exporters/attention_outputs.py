@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from zen_edge.attention import count_unfused
+from zen_edge.attention import unfused
 from zen_edge.attention_map import attention_file
 from zen_edge.errors import UnsupportedModelError
 from zen_edge.graphs import flatten, load
@@ -49,7 +49,7 @@ def _hears(model: onnx.ModelProto) -> bool:
 
 def _with_weights(model: onnx.ModelProto, what: str) -> onnx.ModelProto | None:
     """The nodes and outputs to add to a graph; None where it does not attend."""
-    if count_unfused(flatten(model)):
+    if unfused(flatten(model)):
         raise UnsupportedModelError(f"{what} has attention that is no single operator, of which no map is kept: leave out --with-attention.")
     if not (found := list(_attentions(model.graph))):
         return None
