@@ -24,7 +24,6 @@ from zen_edge.errors import UnsupportedModelError
 from zen_edge.graphs import flatten, load
 
 KEYS = {"past_key_": "decoder", "cross_key_": "cross"}  # inputs that a decoder's keys come from, and the kind of attention to them
-SOUND = {"input_features", "input_values"}  # inputs
 LAYOUT = {"Concat", "Reshape", "Expand", "Transpose", "Unsqueeze", "Tile", "Cast", "Identity"}
 QUERY, KEY, PADDING, BIAS, PAST_KEY = 0, 1, 4, 5, 6  # places among the operator's inputs
 
@@ -35,16 +34,11 @@ def save_attention_outputs(folder: Path, graphs: Sequence[str], model_type: str)
     UnsupportedModelError where there is no such graph, or where attention is not one operator from every token to every token.
     """
     models = {name: load(folder / f"{name}.onnx") for name in graphs}
-    parts = {name: part for name, model in models.items() if not _hears(model) and (part := _with_weights(model, f"{model_type}: its {name}"))}
+    parts = {name: part for name, model in models.items() if (part := _with_weights(model, f"{model_type}: its {name}"))}
     if not parts:
         raise UnsupportedModelError(f"{model_type} has no attention from token to token, of which a map could be drawn: leave out --with-attention.")
     for name, part in parts.items():
         (folder / attention_file(name)).write_bytes(part.SerializeToString(deterministic=True))
-
-
-def _hears(model: onnx.ModelProto) -> bool:
-    """Whether a graph reads sound, and so attends to frames by frames: millions of weights that no one looks at."""
-    return not SOUND.isdisjoint(value.name for value in model.graph.input)
 
 
 def _with_weights(model: onnx.ModelProto, what: str) -> onnx.ModelProto | None:
@@ -119,19 +113,22 @@ def _add_weights(graph: onnx.GraphProto, node: onnx.NodeProto, kind: str, layer:
     heads, least = attributes["num_heads"], np.array(np.finfo(np.float32).min)
     made = _Weights(graph, name)
 
+    def exact(value: str) -> str:
+        return made.add("Cast", value, to=onnx.TensorProto.FLOAT)  # of a graph in float16
+
     def by_head(value: str, perm: list[int]) -> str:
-        return made.add("Transpose", made.add("Reshape", value, np.array([0, 0, heads, -1])), perm=perm)
+        return made.add("Transpose", made.add("Reshape", exact(value), np.array([0, 0, heads, -1])), perm=perm)
 
     query = by_head(node.input[QUERY], [0, 2, 1, 3])
     if _given(node, PAST_KEY):
-        keys = made.add("Transpose", node.output[1], perm=[0, 1, 3, 2])  # joined with those of before
+        keys = made.add("Transpose", exact(node.output[1]), perm=[0, 1, 3, 2])  # joined with those of before
     elif kind == "cross":  # by head already
-        keys = made.add("Transpose", node.input[KEY], perm=[0, 1, 3, 2])
+        keys = made.add("Transpose", exact(node.input[KEY]), perm=[0, 1, 3, 2])
     else:
         keys = by_head(node.input[KEY], [0, 2, 3, 1])
     scores = made.add("Mul", made.add("MatMul", query, keys), np.array(attributes["scale"], np.float32))
     if _given(node, BIAS):
-        scores = made.add("Add", scores, node.input[BIAS])
+        scores = made.add("Add", scores, exact(node.input[BIAS]))
     if _given(node, PADDING):
         seen = made.add("Unsqueeze", made.add("Cast", node.input[PADDING], to=onnx.TensorProto.BOOL), np.array([1, 2]))
         scores = made.add("Where", seen, scores, least)

@@ -14,6 +14,7 @@ from zen_edge.attention_map import attention_file
 from zen_edge.bundle import Bundle
 from zen_edge.checked import quoted
 from zen_edge.errors import UnsupportedModelError
+from zen_edge.exporters.attention_outputs import save_attention_outputs
 from zen_edge.exporters.quantization import quantize
 from zen_edge.exporters.weights import save_graphs
 from zen_edge.inspection import describe_graph
@@ -37,7 +38,7 @@ def require_fp32(bundle: Path) -> Manifest:
 def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[str], None]) -> Bundle:
     """Write into `folder`, which is there and empty, what `bundle` holds with its weights as `recipe` says. The same input gives the same bytes."""
     manifest = require_fp32(bundle)
-    # What extends a graph by its attention goes by values inside it, and is left out.
+    # What extends a graph by its attention goes by values inside it, and is made anew.
     files = {graph.file for graph in manifest.graphs} | {attention_file(graph.name) for graph in manifest.graphs} | {DATA}
     for name in manifest.files:
         if name not in files:
@@ -49,6 +50,8 @@ def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[
         quantize(model, recipe)
     tell("write the graphs")
     save_graphs(models, folder)
+    if any(attention_file(name) in manifest.files for name in models):
+        save_attention_outputs(folder, list(models), manifest.model_type)
     made = replace(
         manifest,
         precision=recipe.precision,

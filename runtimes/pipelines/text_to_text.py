@@ -87,13 +87,13 @@ class TextToText:
 
         ZenEdgeError where the bundle was exported without the weights of attention, InputError for a blank line.
         """
-        model, lines = self._attending.encoder_decoder(), _lines(inputs)
+        lines = _lines(inputs)
         settings = self._settings(options, len(lines), scores=False)
         if settings.overflow == "split":
             raise OptionError(
                 'overflow="split" answers a text in parts, which attend to nothing outside of them: attend to each part, or take "truncate".'
             )
-        found = []
+        model, found = self._attending.encoder_decoder(), list[AttentionMap]()
         for line, start, (best, *_) in zip(lines, settings.starts, self._all_answers(inputs, options, scores=False), strict=True):
             if not best.tokens:
                 raise InputError(BLANK)

@@ -11,7 +11,9 @@ import zen_edge
 from zen_edge.attention_map import attention_file
 from zen_edge.errors import InputError, OptionError, UnsupportedModelError, ZenEdgeError
 from zen_edge.exporters.attention_outputs import save_attention_outputs
+from zen_edge.exporters.bundles import quantize_bundle
 from zen_edge.manifest import read_manifest
+from zen_edge.recipe import Recipe
 
 LINE = "library of tools for reading text files"
 
@@ -62,11 +64,15 @@ def test_several_lines_and_options(attending):
     assert begun.target[:2] == ("▁un", "▁petit")
 
 
-def test_an_int8_bundle(keep_attention, demo_int8, attending):
-    with zen_edge.load(keep_attention(demo_int8), threads=1) as opened:
-        seen, exact = opened.attend(LINE), attending.attend(LINE)
-    assert seen.text == exact.text
-    assert all(0 < np.abs(seen.weights[kind] - weights).max() < 0.1 for kind, weights in exact.weights.items())
+@pytest.mark.parametrize(("precision", "furthest"), [("fp16", 2e-3), ("int8", 0.1), ("int4", 0.3)])
+def test_a_quantized_bundle(demo_attention, attending, tmp_path, precision, furthest):
+    """Attends to what its own arithmetic says."""
+    made = quantize_bundle(demo_attention, tmp_path, Recipe.uniform(precision), lambda step: None)
+    with zen_edge.load(made.path, threads=1) as opened:
+        seen = opened.attend(LINE, decoder_prefix=list(attending.generate(LINE)[0][0].tokens[:-1]), max_new_tokens=1)
+    exact = attending.attend(LINE)
+    assert seen.target == exact.target
+    assert all(0 < np.abs(seen.weights[kind] - weights).max() < furthest for kind, weights in exact.weights.items())
 
 
 def test_what_cannot_be_attended_to(attending, pipeline):

@@ -52,7 +52,7 @@ def attend(
     options = merged({name: value for name, value in given.items() if value is not None}, option or ())
     with zen_edge.load(bundle, device=device, threads=threads) as pipeline:
         if not hasattr(pipeline, "attend"):
-            raise ZenEdgeError(f"this bundle is for {pipeline.manifest.task} by a model whose attention is not kept: there is nothing to draw.")
+            raise ZenEdgeError(f"this bundle is for {pipeline.manifest.task}, and maps are of tokens of text only: there is nothing to draw.")
         seen = pipeline.attend(inputs[0], **options)
     _write(_drawn(seen, out, kind, layer, head), out)
     typer.echo(f"{out}: {seen.text}" if seen.text else str(out), err=True)
