@@ -82,7 +82,9 @@ def class_of(task: str, config: Any) -> Any:
         *auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     }
     if decoder or getattr(config, "is_decoder", False):
-        raise UnsupportedModelError(f"{kind} is a decoder-only model, which reads from left to right; {task} is exported of encoders such as bert.")
+        raise UnsupportedModelError(
+            f"{kind} is a decoder-only model, which reads from left to right; labels, answers and embeddings are exported of encoders such as bert."
+        )
     reason = architecture(kind).refuse(config)
     if reason is not None:
         raise UnsupportedModelError(f"{kind} {reason}.")
@@ -229,7 +231,7 @@ def head(model: PreTrainedModel, tokenizer: Any, task: str) -> dict[str, Any]:
     config = model.config
     if task in ("text-classification", "token-classification"):
         labels = [str(config.id2label.get(i, f"LABEL_{i}")) for i in range(config.num_labels)]
-        told = {name: getattr(config, name, None) for name in ("problem_type", "function_to_apply")}
+        told = {"problem_type": config.problem_type} if task == "text-classification" else {"unk_token_id": tokenizer.unk_token_id}
         return {"labels": labels, **{name: value for name, value in told.items() if value is not None}}
     if task == "fill-mask":
         if tokenizer.mask_token_id is None:

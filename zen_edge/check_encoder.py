@@ -25,6 +25,7 @@ Array = np.ndarray[Any, Any]
 Row = dict[str, list[int]]
 Tell = Callable[[str], None]
 PAIRED = ("question-answering",)  # tasks whose inputs are two texts
+MAYBE_PAIRED = ("text-classification",)  # whose inputs are one text or two
 
 
 def is_encoder(manifest: Manifest) -> bool:
@@ -35,7 +36,8 @@ def compare(
     folder: Path, manifest: Manifest, checkpoint: Checkpoint, lines: Sequence[Line], *, only_fitting: bool, bisect: bool = False, tell: Tell
 ) -> tuple[ParityReport, dict[str, int]]:
     """The outputs of every line alone and in padded batches, and what is chosen by them: labels, words, places of answers. Texts that come in pairs are
-    each line and its pair, or the one after it; of a model that fills masks, words in the middle and at the end of each line are masked. only_fitting: leave out
+    each line and its pair, or the one after it; so are those that may come in pairs, beside each line alone. Of a model that fills masks, words in the middle
+    and at the end of each line are masked. only_fitting: leave out
     lines longer than the model; otherwise they raise InputError. Returns the report and what it counts. Raises CheckFailedError for other weights.
     """
     from zen_edge.exporters.reference_encoder import EncoderReference
@@ -82,14 +84,16 @@ def _attention(folder: Path, manifest: Manifest, reference: EncoderReference, fe
 def _rows(lines: Sequence[Line], reference: EncoderReference, manifest: Manifest) -> list[Row]:
     """The graph's inputs for each line, by name. A pair that is given is cut where it is longer than the model."""
     longest = manifest.limits.get("max_source_length")
-    if manifest.task not in PAIRED:
-        rows = [reference.encode(line.source) for line in lines]
-    else:
-        others = [line.source for line in (*lines[1:], lines[0])]
-        rows = [
+    others = [line.source for line in (*lines[1:], lines[0])]
+    if manifest.task in PAIRED:
+        return [
             reference.encode(line.source, other) if line.pair is None else reference.encode(line.source, line.pair, longest)
             for line, other in zip(lines, others, strict=True)
         ]
+    rows = [reference.encode(line.source) for line in lines]
+    if manifest.task in MAYBE_PAIRED:
+        pairs = [reference.encode(line.source, other) for line, other in zip(lines, others, strict=True)]
+        rows += [row for row in pairs if longest is None or len(row["input_ids"]) <= longest]
     return [_masked(row, reference) for row in rows] if manifest.task == "fill-mask" else rows
 
 

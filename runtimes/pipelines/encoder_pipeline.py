@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tokenizers import Encoding
 
@@ -15,9 +15,13 @@ from zen_edge.attention_map import AttentionMap
 from zen_edge.errors import BundleError, InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.attention import BLANK, Attending
-from zen_edge.runtimes.encoder import Encoder
+from zen_edge.runtimes.encoder import Encoder, Found, Row
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.fast import FastTokenizer
+
+T = TypeVar("T")
+
+OVERFLOWS = ("error", "truncate")
 
 
 class EncoderPipeline(ABC):
@@ -82,6 +86,39 @@ class EncoderPipeline(ABC):
             found.append(results)
         return found
 
+    def _each(self, inputs: Sequence[Any], row: Callable[[Any], tuple[T, Row]], told: Callable[[T, Found], Any]) -> list[list[Any] | ZenEdgeError]:
+        """For each input its result, in a list of one, or its error. row: an input as what is to be kept of it and as the graph reads it; it raises
+        InputError. told: what was kept and what the graph says, as the result."""
+        model = self._open_model()
+        found: dict[int, list[Any] | ZenEdgeError] = {}
+        rows: dict[int, tuple[T, Row]] = {}
+        for place, given in enumerate(inputs):
+            try:
+                rows[place] = row(given)
+            except InputError as error:
+                found[place] = error
+        places = list(rows)
+        for number, outputs in model.run([each for _, each in rows.values()]):
+            place = places[number]
+            found[place] = [told(rows[place][0], outputs)]
+        return [found[place] for place in range(len(inputs))]
+
+    def _encoding(self, text: Any, pair: Any = None, *, truncate: bool) -> Encoding:
+        """Raises InputError for what is no text, and for one that is longer than the model takes unless it is to be cut."""
+        encoding = self._tokenizer.encoding(require_text(text), None if pair is None else require_text(pair), most=self._most if truncate else None)
+        if len(encoding) > self._most:
+            raise InputError(
+                f'the text has {len(encoding)} tokens, and the model takes {self._most}: give a shorter one, or overflow="truncate" for its beginning.'
+            )
+        return encoding
+
+    def _truncates(self, options: Mapping[str, Any]) -> bool:
+        """Whether long texts are cut. Raises OptionError."""
+        overflow = options.get("overflow", OVERFLOWS[0])
+        if overflow not in OVERFLOWS:
+            raise OptionError(f"overflow={overflow!r} is not known; there are: {', '.join(OVERFLOWS)}.")
+        return bool(overflow == "truncate")
+
     def _known(self, options: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         """The options that are given. Raises OptionError for one whose name is none of `names`."""
         for name in options:
@@ -90,3 +127,18 @@ class EncoderPipeline(ABC):
                 there_are = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
                 raise OptionError(f"there is no option {name} of {self.manifest.task}; {there_are}")
         return {name: value for name, value in options.items() if value is not None}
+
+
+def require_text(given: Any) -> str:
+    """Raises InputError for what is no text."""
+    if not isinstance(given, str):
+        raise InputError(f"expected a text, got a value of type {type(given).__name__}.")
+    return given
+
+
+def whole_number(options: Mapping[str, Any], name: str, least: int, usual: int) -> int:
+    """An option that is a number from `least` on. Raises OptionError."""
+    value = options.get(name, usual)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionError(f"{name} must be a whole number from {least}, not {value!r}.")
+    return value

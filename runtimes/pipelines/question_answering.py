@@ -12,7 +12,7 @@ from tokenizers import Encoding
 from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.runtimes.encoder import Encoder
 from zen_edge.runtimes.pipelines.answers import Answer, Wanted, Window, find_answers
-from zen_edge.runtimes.pipelines.encoder_pipeline import EncoderPipeline
+from zen_edge.runtimes.pipelines.encoder_pipeline import EncoderPipeline, whole_number
 
 LONGEST = 384  # tokens of a window, where nothing else is asked for
 TOGETHER = 256  # windows whose scores are kept at a time
@@ -96,9 +96,7 @@ class Pipeline(EncoderPipeline):
         """Raises OptionError."""
         given = self._known(options, (*WHOLE, *SWITCHES))
         for name, least in WHOLE.items():
-            value = given.get(name, least)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise OptionError(f"{name} must be a whole number from {least}, not {value!r}.")
+            whole_number(given, name, least, least)
         for name in SWITCHES:
             if not isinstance(given.get(name, True), bool):
                 raise OptionError(f"{name} must be true or false, not {given[name]!r}.")

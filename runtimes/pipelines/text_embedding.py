@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding
 
-from zen_edge.errors import InputError, OptionError, ZenEdgeError
+from zen_edge.errors import OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
-from zen_edge.runtimes.pipelines.encoder_pipeline import EncoderPipeline
+from zen_edge.runtimes.encoder import Row
+from zen_edge.runtimes.pipelines.encoder_pipeline import EncoderPipeline, require_text
 from zen_edge.runtimes.pipelines.pooling import Pooling
 
 OPTIONS = ("overflow", "prompt", "prompt_name")
-OVERFLOWS = ("error", "truncate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,38 +66,20 @@ class Pipeline(EncoderPipeline):
 
     def generate_each(self, inputs: Sequence[str], /, **options: Any) -> list[list[Embedding] | ZenEdgeError]:
         """The vector of each text, in a list of one, or the error of a text that has none."""
-        model, settings = self._open_model(), self._settings(options)
-        found: dict[int, list[Embedding] | ZenEdgeError] = {}
-        rows = {}
-        for place, text in enumerate(inputs):
-            try:
-                rows[place] = self._row(text, settings)
-            except InputError as error:
-                found[place] = error
-        places = list(rows)
-        for number, outputs in model.run(list(rows.values())):
-            found[places[number]] = [Embedding(self._pooling(outputs["last_hidden_state"], settings.skipped))]
-        return [found[place] for place in range(len(inputs))]
+        settings = self._settings(options)
 
-    def _row(self, text: str, settings: Settings) -> Mapping[str, Sequence[int]]:
-        if not isinstance(text, str):
-            raise InputError(f"expected a text, got a value of type {type(text).__name__}.")
-        encoding = self._tokenizer.encoding(settings.prompt + text, most=self._most if settings.truncate else None)
-        if len(encoding) > self._most:
-            raise InputError(
-                f'the text has {len(encoding)} tokens, and the model takes {self._most}: give a shorter one, or overflow="truncate" for its beginning.'
-            )
-        return {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
+        def row(text: str) -> tuple[None, Row]:
+            encoding = self._encoding(settings.prompt + require_text(text), truncate=settings.truncate)
+            return None, {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
+
+        return self._each(inputs, row, lambda _, outputs: Embedding(self._pooling(outputs["last_hidden_state"], settings.skipped)))
 
     def _settings(self, options: Mapping[str, Any]) -> Settings:
         """Raises OptionError."""
         given = self._known(options, OPTIONS)
-        overflow = given.get("overflow", "error")
-        if overflow not in OVERFLOWS:
-            raise OptionError(f"overflow={overflow!r} is not known; there are: {', '.join(OVERFLOWS)}.")
         prompt = self._prompt(given)
         skips = prompt and not self.manifest.head.get("include_prompt", True)
-        return Settings(prompt, self._prompt_tokens(prompt) if skips else 0, overflow == "truncate")
+        return Settings(prompt, self._prompt_tokens(prompt) if skips else 0, self._truncates(given))
 
     def _attended(self, text: str, pair: str | None) -> Encoding:
         return super()._attended(self._prompt({}) + text, pair)

@@ -68,6 +68,30 @@ class FastTokenizer:
             text.truncate(room, _overlap(stride, most, room))
         return [self._around(asked, part) for part in (text, *text.overflowing)]
 
+    def parts(self, text: str, *, most: int, stride: int) -> list[Encoding]:
+        """A text in parts of at most `most` tokens, special ones included, each beginning with the last `stride` tokens of the one before it."""
+        whole = self._parts(text)
+        whole.truncate(self.room(most), stride)
+        return [self._around(part) for part in (whole, *whole.overflowing)]
+
+    def room(self, most: int) -> int:
+        """Tokens of one text in an input of `most`, beside special ones."""
+        return self._room(most, None)
+
+    @property
+    def marks_word_pieces(self) -> bool:
+        """Whether a token that goes on with a word says so, such as "##ing"."""
+        return bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+        return " ".join(tokens) if self._tokenizer.decoder is None else str(self._tokenizer.decoder.decode(list(tokens)))
+
+    def first_token(self, word: str) -> list[int]:
+        """The id of a word of the vocabulary, or of the first token of another; none of what is nothing."""
+        id = self._tokenizer.token_to_id(word)
+        return self.encode_target(word)[:1] if id is None else [int(id)]
+
     def _parts(self, text: str) -> Encoding:
         require_unicode(text)
         return self._tokenizer.encode(text, add_special_tokens=False)
@@ -86,9 +110,9 @@ class FastTokenizer:
         require_unicode(text)
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         try:
-            text = str(self._tokenizer.decode([int(id) for id in ids], skip_special_tokens=True))  # ids beyond its end say nothing
+            text = str(self._tokenizer.decode([int(id) for id in ids], skip_special_tokens=skip_special_tokens))  # ids beyond its end say nothing
         except OverflowError:
             raise InputError(f"token ids are numbers from 0 up; given were {min(ids)} to {max(ids)}.") from None
         return clean_up_spaces(text) if self._clean_up else text

@@ -9,15 +9,14 @@ import typer
 
 from zen_edge.cli import app
 from zen_edge.cli.progress import steps
+from zen_edge.tasks import TASKS
 
 
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A checkpoint folder (Hugging Face layout), a hub id, or file.py:factory of a module of your own.")],
     out: Annotated[Path, typer.Argument(help="The bundle's folder; it must not exist yet.")],
-    task: Annotated[
-        str | None, typer.Option(help="What the model is for, where the checkpoint does not tell: translation, summarization, speech-recognition.")
-    ] = None,
+    task: Annotated[str | None, typer.Option(help=f"What the model is for, where the checkpoint does not tell: {', '.join(TASKS)}.")] = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16, int8, int8-blocks or int4.")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu.")] = "cpu",
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the hub id.")] = None,

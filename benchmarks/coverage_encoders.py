@@ -1,0 +1,138 @@
+"""Which of the model types that transformers has for texts without generation become bundles that say what PyTorch says, and why the others do not.
+
+    python -m zen_edge.benchmarks.coverage_encoders docs/coverage-encoders.md
+
+A tiny model of every type for every task, with random weights, is exported in fp32 and compared with PyTorch, each line alone and in padded batches;
+in int8 for one task of each type, because the model under the head is the same.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zen_edge.benchmarks.coverage import SIMILAR, refused, write_page
+from zen_edge.benchmarks.tiny_encoders import tasks_of, tiny_config, write_tiny_encoder
+from zen_edge.errors import ZenEdgeError
+from zen_edge.inputs import BUILT_IN
+from zen_edge.tasks import ENCODER_OUTPUTS
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one model type for one task. attention: operators that are fused, and layers that are not. reason: why it is refused; "" if it is
+    not. difference: the largest in fp32, over the largest value. int8: the lowest cosine, None where it was not looked at."""
+
+    model_type: str
+    task: str
+    reason: str = ""
+    attention: tuple[int, int] = (0, 0)
+    difference: float = 0.0
+    identical: int = 0
+    ties: int = 0
+    total: int = 0
+    int8: float | None = None
+
+
+def model_types() -> list[str]:
+    from zen_edge.exporters.encoders import OF_TEXTS
+
+    return sorted(OF_TEXTS)
+
+
+def rows_of(model_type: str) -> Iterator[Row]:
+    for number, task in enumerate(tasks_of(model_type)):
+        yield row_of(model_type, task, rounded=number == 0)
+
+
+def row_of(model_type: str, task: str, *, rounded: bool) -> Row:
+    """rounded: in int8 too."""
+    from zen_edge.exporters.encoders import class_of
+
+    try:
+        class_of(task, tiny_config(model_type, task))  # before a model is made: the default sizes of some are billions
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_tiny_encoder(folder / "checkpoint", model_type, task)
+            manifest, report = _compared(folder, task, "fp32")
+            int8 = min(output.cosine for output in _compared(folder, task, "int8")[1].outputs) if rounded else None
+    except ZenEdgeError as error:
+        return Row(model_type, task, str(error))
+    if not report.passed:
+        return Row(model_type, task, f"WRONG: {'; '.join(report.failures[:3])}")
+    if int8 is not None and not int8 > SIMILAR:
+        return Row(model_type, task, f"WRONG in int8: cosine {int8:.3f}")
+    (graph,), tokens = manifest.graphs, report.tokens
+    attention = graph.fused_attention, graph.unfused_attention
+    difference = max(output.max_rel for output in report.outputs)
+    return Row(model_type, task, "", attention, difference, tokens.identical, tokens.ties, tokens.total, int8)
+
+
+def _compared(folder: Path, task: str, precision: str) -> tuple[Any, Any]:
+    """The manifest of an export in that precision, and its report."""
+    from zen_edge.check_encoder import compare
+    from zen_edge.exporters import export
+    from zen_edge.exporters.checkpoint import load_checkpoint
+
+    bundle = export(folder / "checkpoint", folder / precision, task=task, precision=precision)
+    checkpoint = load_checkpoint(folder / "checkpoint", task=task)
+    return bundle.manifest, compare(bundle.path, bundle.manifest, checkpoint, BUILT_IN, only_fitting=True, tell=lambda step: None)[0]
+
+
+def page(rows: Iterable[Row]) -> str:
+    """docs/coverage-encoders.md."""
+    import transformers
+
+    rows = list(rows)
+    good = {
+        row.model_type: {other.task: other for other in rows if other.model_type == row.model_type and not other.reason}
+        for row in rows
+        if not row.reason
+    }
+    lines = [
+        "# Which encoders can be exported",
+        "",
+        f"Every model type that transformers {transformers.__version__} has for {', '.join(ENCODER_OUTPUTS)}. Written by",
+        "`python -m zen_edge.benchmarks.coverage_encoders docs/coverage-encoders.md`: a tiny model of each type for each task, with random weights, is",
+        "exported and compared with PyTorch, each line alone and in padded batches.",
+        "",
+        f"## Exported: {len(good)}",
+        "",
+        "Attention: layers that are one fused operator, and layers that are not, of two (models with more have more kinds of layers). By task: the largest",
+        "difference in fp32 over the largest value; a dash where transformers has no such model, or where it is refused. Every label, word and place that is",
+        "chosen is PyTorch's, but for ties. int8: the lowest cosine of the outputs of the first task.",
+        "",
+        f"| model type | attention | {' | '.join(ENCODER_OUTPUTS)} | int8 |",
+        f"| --- | ---: |{' ---: |' * len(ENCODER_OUTPUTS)} ---: |",
+        *(_line(model_type, by_task) for model_type, by_task in sorted(good.items())),
+        "",
+        *refused([(name, reason) for name, reason in _reasons(row for row in rows if row.reason)]),
+    ]
+    return "\n".join(lines)
+
+
+def _line(model_type: str, by_task: dict[str, Row]) -> str:
+    fused, unfused = next(iter(by_task.values())).attention
+    cells = [f"{by_task[task].difference:.0e}" if task in by_task else "-" for task in ENCODER_OUTPUTS]
+    int8 = next((f"{row.int8:.3f}" for row in by_task.values() if row.int8 is not None), "-")
+    return f"| {model_type} | {fused} + {unfused} | {' | '.join(cells)} | {int8} |"
+
+
+def _reasons(rows: Iterable[Row]) -> Iterator[tuple[str, str]]:
+    """(model type and tasks, reason): tasks that are refused in the same words stand together."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        together.setdefault((row.model_type, row.reason.replace(row.task, "it")), []).append(row.task)
+    for (model_type, reason), tasks in together.items():
+        yield f"{model_type} ({', '.join(tasks)})", reason
+
+
+def main() -> None:
+    write_page(model_types(), rows_of, page)
+
+
+if __name__ == "__main__":
+    main()
