@@ -117,8 +117,8 @@ class Pipeline(EncoderPipeline):
         ids = [id if i == place else other for i, other in enumerate(encoding.ids)]
         ids = [other for other in ids if other != self._tokenizer.pad_token_id]
         # Other masks are special tokens, and are to be seen.
-        sequence = self._tokenizer.decode(ids, skip_special_tokens=masks == 1)
-        return Fill(id, self._tokenizer.decode([id], skip_special_tokens=False), score, sequence)
+        sequence = self._tokenizer.decode(ids) if masks == 1 else self._tokenizer.decode_every(ids)
+        return Fill(id, self._tokenizer.decode_every([id]), score, sequence)
 
     def _settings(self, options: Mapping[str, Any]) -> Settings:
         """Raises OptionError."""

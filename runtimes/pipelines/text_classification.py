@@ -74,7 +74,7 @@ class Pipeline(EncoderPipeline):
         """The best label of one text, or of each of several in their order; with `top_k` a list of labels for each. Raises the InputError of the first
         that has none."""
         one = isinstance(inputs, str | Mapping)
-        found = [labels.labels for (labels,) in self._best([inputs] if one else inputs, options)]  # type: ignore[list-item,arg-type]
+        found = [labels.labels for (labels,) in self._best([inputs] if one else inputs, options)]  # type: ignore[arg-type]
         answers = [list(labels) if "top_k" in options else labels[0] for labels in found]
         return answers[0] if one else answers
 

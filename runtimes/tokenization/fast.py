@@ -110,7 +110,14 @@ class FastTokenizer:
         require_unicode(text)
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._text(ids, skip_special_tokens=True)
+
+    def decode_every(self, ids: Sequence[int]) -> str:
+        """Like `decode`, special tokens included."""
+        return self._text(ids, skip_special_tokens=False)
+
+    def _text(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         try:
             text = str(self._tokenizer.decode([int(id) for id in ids], skip_special_tokens=skip_special_tokens))  # ids beyond its end say nothing
         except OverflowError:
