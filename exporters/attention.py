@@ -74,17 +74,21 @@ class SelfAttentionLayer(DynamicLayer):
 
 
 class CrossAttentionLayer(DynamicLayer):
-    """One decoder layer's cross-attention keys and values, (B,N,T,H): given, or kept from the first `update`."""
+    """One decoder layer's cross-attention keys and values, (B,N,T,H): given, or kept from the first `update`.
 
-    def __init__(self, keys: torch.Tensor | None = None, values: torch.Tensor | None = None) -> None:
+    seen: which of them are no padding, (B,T): given, to be taken in the place of the model's own mask, or what the model's own mask was.
+    """
+
+    def __init__(self, keys: torch.Tensor | None = None, values: torch.Tensor | None = None, seen: torch.Tensor | None = None) -> None:
         super().__init__()
-        self.keys, self.values = keys, values
+        self.keys, self.values, self.seen = keys, values, seen
         self.is_initialized = keys is not None
         if keys is not None:
-            keys.zen_edge_cross = True
+            keys.zen_edge_cross = self
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
         self.keys, self.values, self.is_initialized = key_states, value_states, True
+        key_states.zen_edge_kept_by = self
         return key_states, value_states
 
     def get_seq_length(self) -> int:
@@ -215,11 +219,16 @@ def fused_attention(
     R, N, S, H = query.shape
     scale = float(H**-0.5 if scaling is None else scaling)
     layer: SelfAttentionLayer | None = getattr(key, "zen_edge_layer", None)
-    cross, grouped = getattr(key, "zen_edge_cross", False), key.shape[1] != N
+    cross: CrossAttentionLayer | None = getattr(key, "zen_edge_cross", None)
+    kept_by: CrossAttentionLayer | None = getattr(key, "zen_edge_kept_by", None)
+    grouped = key.shape[1] != N
     padding, bias = None, position_bias
     if kind is not None and not (grouped and kind.causal):
-        causal, padding = kind.causal, None if kind.key_padding is None else kind.key_padding.to(torch.int32)
+        seen = kind.key_padding if cross is None or cross.seen is None else cross.seen
+        causal, padding = kind.causal, None if seen is None else seen.to(torch.int32)
         bias = _added(bias, kind.window, query.dtype)
+        if kept_by is not None:
+            kept_by.seen = seen
     else:
         causal = attention_mask is None and S != 1 and bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
         bias = _added(bias, attention_mask, query.dtype)
@@ -234,7 +243,7 @@ def fused_attention(
         present = (R, N, key.shape[2], H)
         inputs = [merged, new_key, new_value, None, padding, bias, *layer.past]
         out, layer.keys, layer.values = _operator(inputs, [(R, S, N * H), present, present], N, scale, causal)
-    elif cross:
+    elif cross is not None:
         folded = _fold(merged, key)
         bias = None if bias is None else _fold_bias(bias, merged, key)
         (out,) = _operator([folded, key, value, None, padding, bias], [tuple(folded.shape)], N, scale, causal)

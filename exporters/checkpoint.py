@@ -101,7 +101,7 @@ def load_checkpoint(model: str | Path, revision: str | None = None, task: str | 
         # Weights of another shape come back in the report, and are refused below by name.
         options = {"config": config, "dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
         ctc = config.model_type in MODEL_FOR_CTC_MAPPING_NAMES
-        hears = encodes is None and (ctc or architecture(config.model_type).reads == "input_features")
+        hears = encodes is None and (ctc or architecture(config.model_type).hears)
         generates = AutoModelForCTC if ctc else AutoModelForSpeechSeq2Seq if hears else AutoModelForSeq2SeqLM
         kind = generates if encodes is None else class_of(encodes, config)
         loaded, report = _read(source, lambda: kind.from_pretrained(source, **options, **where))
@@ -154,10 +154,8 @@ def _require_no_code(config: Any) -> None:
 
 def _require_supported(config: Any) -> None:
     kind = config.model_type
-    if {kind} & {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_CTC_MAPPING_NAMES} or architecture(kind).reads == "input_features":
+    if kind in {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_CTC_MAPPING_NAMES, *MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES}:
         return require_exported(config)
-    if kind in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
-        raise UnsupportedModelError(f"{kind} reads audio in a way that is not exported yet; the nearest that is: whisper.")
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:  # encoders can be run as decoders too
         raise UnsupportedModelError(
             f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM."

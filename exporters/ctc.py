@@ -8,8 +8,6 @@ padding. Which do is measured, and the graph of those has neither mask nor frame
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
 from zen_edge.errors import UnsupportedModelError
 from zen_edge.exporters.attention import replaced
+from zen_edge.exporters.frame_masks import masks_without_scatter
+from zen_edge.exporters.limits import fewest
 from zen_edge.exporters.trace import export_graph
 
 GRAPH = "ctc"
@@ -92,18 +92,8 @@ def frame_count(model: PreTrainedModel, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _shortest(model: PreTrainedModel, extractor: Any, noise: Any, rate: int) -> int:
-    """By halving: what is too short is an error of a convolution, or too few outputs."""
-    low, high, least = 0, rate, 2 * getattr(model.config, "squeeze_factor", 1)  # so many that layers which see several as one see two
-    while high - low > 1:
-        middle = (low + high) // 2
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of means over nothing
-                enough = _logits(model, _features(model, extractor, noise[:middle])).shape[1] >= least
-        except (RuntimeError, ValueError, IndexError):
-            enough = False
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    least = 2 * getattr(model.config, "squeeze_factor", 1)  # so many that layers which see several as one see two
+    return fewest(lambda samples: _logits(model, _features(model, extractor, noise[:samples])).shape[1] >= least, rate)
 
 
 class _Frames(torch.nn.Module):
@@ -123,22 +113,8 @@ def trace_ctc(model: PreTrainedModel, hearing: Hearing) -> ir.Model:
     example = (features, torch.ones(features.shape[:2], dtype=torch.long)) if hearing.masked else (features,)
     names = [model.main_input_name, "attention_mask"][: len(example)]
     outputs = ["frame_logits", "frame_count"][: len(example)]
-    with _masks_without_scatter(model), _products_of_points(model):
+    with masks_without_scatter(model), _products_of_points(model):
         return export_graph(model, _Frames(model), example, ({0: B, 1: S},) * len(example), names, outputs, GRAPH, trust=True)
-
-
-@contextmanager
-def _masks_without_scatter(model: PreTrainedModel) -> Iterator[None]:
-    """transformers marks the last frame of each row and sums backwards, which is traced as a scatter with wrong sizes; a comparison says the same."""
-    name = "_get_feature_vector_attention_mask"
-    with replaced((module for module in model.modules() if hasattr(module, name)), _frame_mask, name):
-        yield
-
-
-def _frame_mask(module: Any, feature_vector_length: int, attention_mask: torch.Tensor, add_adapter: bool | None = None) -> torch.Tensor:
-    """(B,S) -> (B,T)."""
-    count = functools.partial(module._get_feat_extract_output_lengths, **({} if add_adapter is None else {"add_adapter": add_adapter}))
-    return torch.arange(feature_vector_length) < count(attention_mask.sum(-1))[:, None]
 
 
 @contextmanager

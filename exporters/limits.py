@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
 from zen_edge.exporters.architectures import architecture
-from zen_edge.exporters.sources import Source
+from zen_edge.exporters.sources import WINDOWS, Source, whole
 
 LOOK_UPS = {torch.ops.aten.embedding.default: 1, torch.ops.aten.index_select.default: 2}  # where the positions stand among the arguments
 LENGTH = 4
@@ -18,16 +20,21 @@ LENGTH = 4
 
 @dataclass(frozen=True)
 class Limits:
-    """The most tokens on either side, or frames of a source of features; None where nothing ends, as with relative or computed positions."""
+    """The most tokens on either side, or frames of a source of features; None where nothing ends, as with relative or computed positions. least: the
+    fewest frames of an utterance."""
 
     source: int | None
     target: int | None
+    least: int | None = None
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> Limits:
         """Looks which tables the model reads at consecutive places while it runs on one word said again and again."""
-        if Source.of(model).masked is False:  # features are no words, and their places no look-ups
+        source = Source.of(model)
+        if source is WINDOWS:  # features are no words, and their places no look-ups
             return architecture(model.config.model_type).limits(model, cls(None, None))
+        if source.returned:
+            return architecture(model.config.model_type).limits(model, cls(None, None, _shortest(model)))
         word = a_word(model)
         one, several = torch.full((1, 1), word), torch.full((1, LENGTH), word)
         measured = cls(*(_room(model, source, decoder_input_ids=target) for source, target in ((several, one), (one, several))))
@@ -40,8 +47,34 @@ class Limits:
         return architecture(model.config.model_type).limits(model, measured)
 
     def as_dict(self) -> dict[str, int]:
-        named = {"max_source_length": self.source, "max_target_length": self.target}
+        named = {"max_source_length": self.source, "max_target_length": self.target, "min_source_length": self.least}
         return {name: limit for name, limit in named.items() if limit is not None}
+
+
+def _shortest(model: PreTrainedModel) -> int:
+    """Of an utterance: so many frames that the encoder makes two states of them, because a trace takes lengths of one apart."""
+    ((name, features),) = whole(model).items()
+
+    def makes_two(frames: int) -> bool:
+        return model.get_encoder()(**{name: features[:, :frames]}).last_hidden_state.shape[1] >= 2
+
+    return fewest(makes_two, features.shape[1])
+
+
+@torch.no_grad()
+def fewest(enough: Callable[[int], bool], known: int) -> int:
+    """The smallest number that is enough, by halving; `known` is. What is too short for a model's convolutions is an error of theirs, or too few outputs."""
+    low, high = 0, known
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of means over nothing
+                found = enough(middle)
+        except (RuntimeError, ValueError, IndexError):
+            found = False
+        low, high = (low, middle) if found else (middle, high)
+    return high
 
 
 def a_word(model: PreTrainedModel) -> int:

@@ -46,8 +46,10 @@ class SpeechReference:
 
     @torch.no_grad()
     def logits(self, features: Array, decoder_ids: Array) -> Array:
-        """features (B,C,F), decoder_ids (B,S) -> (B,S,V), without a cache: every position at once."""
-        out = self._model(input_features=torch.from_numpy(features), decoder_input_ids=torch.from_numpy(decoder_ids), use_cache=False)
+        """features (B,C,F) or as the model takes them, decoder_ids (B,S) -> (B,S,V), without a cache: every position at once."""
+        out = self._model(
+            **{self._model.main_input_name: torch.from_numpy(features)}, decoder_input_ids=torch.from_numpy(decoder_ids), use_cache=False
+        )
         return np.asarray(out.logits.numpy())
 
     @torch.no_grad()

@@ -53,17 +53,19 @@ def _names(kind: str, layers: int) -> list[str]:
 
 
 def trace_encoder(model: PreTrainedModel, sizes: DecoderSizes, limits: Limits) -> ir.Model:
-    """encoder graph: input_ids, attention_mask (B,T) or input_features (B,C,F) -> cross_key_i, cross_value_i (B,N,T,H)."""
+    """encoder graph: input_ids, attention_mask (B,T) or input_features (B,C,F) -> cross_key_i, cross_value_i (B,N,T,H); or input_values (B,F) or
+    input_features (B,F,n), attention_mask (B,F) -> the same, encoder_attention_mask (B,T)."""
     source = Source.of(model)
-    B, length = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim(source.length, min=source.least, max=limits.source or 2**20)
+    B, length = torch.export.Dim("B", min=1, max=2**16), torch.export.Dim(source.length, min=limits.least or source.least, max=limits.source or 2**20)
     return export_graph(
         model,
         source.encoder(model, sizes.layers),
         source.example(model),
         ({0: B, source.axis: length},) * len(source.names),
         list(source.names),
-        _names("cross", sizes.layers),
+        [*_names("cross", sizes.layers), *source.returned],
         "encoder",
+        trust=bool(source.returned),
     )
 
 

@@ -27,6 +27,17 @@ def batches(lengths: Sequence[int], num_beams: int, batch_tokens: int = BATCH_TO
         yield batch
 
 
+def pad_features(rows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """rows: (S,) or (S,n) each -> (B,S) or (B,S,n), filled up with zeros, and the mask (B,S)."""
+    longest = max(map(len, rows))
+    batch = np.zeros((len(rows), longest, *rows[0].shape[1:]), np.float32)
+    mask = np.zeros((len(rows), longest), np.int64)
+    for i, row in enumerate(rows):
+        batch[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return batch, mask
+
+
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Ids, NDArray[np.int64]]:
     """Token ids and their mask, (B,T) each: 1 for a token, 0 for padding."""
     longest = max(map(len, rows))

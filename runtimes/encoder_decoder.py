@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from zen_edge.errors import InputError
 from zen_edge.manifest import Manifest
+from zen_edge.runtimes.batching import pad_features
 from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.session import find_provider
 from zen_edge.runtimes.sized_session import SizedSession
+
+STATES_MASK = "encoder_attention_mask"  # what the encoder of utterances returns: which of its states are no padding, (B,T)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,13 @@ class EncoderDecoder:
         """features (B,C,F) of audio -> the same."""
         cross = self._encoder.run({"input_features": features}, self._cross, self._kept)
         return Cache(cross, self._empty(len(features)), None, len(features), 0)
+
+    def encode_utterances(self, rows: Sequence[NDArray[np.float32]]) -> Cache:
+        """rows: features of one utterance each, (F,) or (F,n), padded here -> the same."""
+        features, mask = pad_features(rows)
+        name = next(name for name in self._encoder.inputs if name != "attention_mask")
+        found = self._encoder.run({name: features, "attention_mask": mask}, (*self._cross, STATES_MASK), self._kept)
+        return Cache({name: found[name] for name in self._cross}, self._empty(len(rows)), found[STATES_MASK].numpy(), len(rows), 0)
 
     def select(self, cache: Cache, inputs: Ids) -> Cache:
         """The cache before the first step, of some of its inputs."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from zen_edge import check_answers, check_ctc, check_encoder, check_module, check_speech
+from zen_edge import check_answers, check_ctc, check_encoder, check_module, check_speech, check_utterances
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
 from zen_edge.errors import InputError, MissingDependencyError, OptionError, ZenEdgeError
 from zen_edge.files import reason
 from zen_edge.inputs import BUILT_IN, Line, read_lines
-from zen_edge.manifest import Manifest, read_manifest, with_parity, write_manifest
+from zen_edge.manifest import Manifest, hears_utterances, read_manifest, with_parity, write_manifest
 from zen_edge.parity import OutputDifference, ParityReport, TokenComparison, compare_texts, compare_tokens
 from zen_edge.text_scores import require_scores
 
@@ -78,12 +78,12 @@ def parity(
     elif check_ctc.is_ctc(manifest):
         report, counts = check_ctc.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, bisect=bisect, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))
-    elif check_speech.hears(manifest):
+    elif hears := _hears(manifest):
         if bisect:
             raise OptionError(
                 "bisecting is for texts and for models with one output for every frame, not for recognizers with a decoder: leave it out."
             )
-        report, counts = check_speech.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, tell=tell)
+        report, counts = hears.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))
     else:
         report = compare(Path(bundle), manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
@@ -112,6 +112,11 @@ def _of_module(bundle: Path, manifest: Manifest, model: Any, inputs: object, *, 
     return replace(report, about=_about(manifest, own, **counts))
 
 
+def _hears(manifest: Manifest) -> Any:
+    """What compares a recognizer with a decoder; None for other bundles."""
+    return check_utterances if hears_utterances(manifest) else check_speech if check_speech.hears(manifest) else None
+
+
 def verify(bundle: Path, checkpoint: Checkpoint | OwnModule) -> ParityReport:
     """The short check at the end of an export: the tokenizer on hard lines and its whole vocabulary, then a few lines through the model.
 
@@ -129,8 +134,8 @@ def verify(bundle: Path, checkpoint: Checkpoint | OwnModule) -> ParityReport:
     if check_ctc.is_ctc(manifest):
         report, counts = check_ctc.compare(bundle, manifest, checkpoint, None, prove=True, tell=lambda step: None)
         return replace(report, about=_about(manifest, checkpoint, **counts))
-    if check_speech.hears(manifest):
-        report, counts = check_speech.compare(bundle, manifest, checkpoint, None, short=True, tell=lambda step: None)
+    if hears := _hears(manifest):
+        report, counts = hears.compare(bundle, manifest, checkpoint, None, short=True, tell=lambda step: None)
         return replace(report, about=_about(manifest, checkpoint, **counts))
     ours = load_tokenizer(bundle, manifest.tokenizer)
     if check_encoder.is_encoder(manifest):

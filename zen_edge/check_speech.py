@@ -30,7 +30,9 @@ SHORTER = 3  # a window of a third of the frames
 
 
 def hears(manifest: Manifest) -> bool:
-    return any(tensor.name == "input_features" for graph in manifest.graphs if graph.name == "encoder" for tensor in graph.inputs)
+    """Windows of sound, with an encoder."""
+    encoder = [tensor.name for graph in manifest.graphs if graph.name == "encoder" for tensor in graph.inputs]
+    return encoder == ["input_features"]
 
 
 def compare(
@@ -58,7 +60,7 @@ def compare(
     options: dict[str, Any] = {} if lines is not None else {"max_new_tokens": VERIFY_TOKENS if short else BUILT_IN_TOKENS}
     extractor = LogMel.from_config(checkpoint.feature_extractor.to_dict())
     padded = manifest.limits["max_source_length"] * extractor.hop
-    whole = _sounds(lines, reference.sampling_rate)[: 2 if short else None]
+    whole = recordings(lines, reference.sampling_rate)[: 2 if short else None]
     sounds = [replace(sound, audio=sound.audio[:padded]) for sound in whole]
     windows = [reference.features(sound.audio) for sound in sounds]
     outputs = [compare_outputs("features", np.stack(windows), np.stack([extractor.features(sound.audio, padded) for sound in sounds]), "fp32")]
@@ -69,18 +71,18 @@ def compare(
         pipeline: Any = opened
         for name, chosen in CASES[: 2 if short else None if vocabulary.no_timestamps is not None else 2]:
             tell(f"generate, {name}")
-            given = [_heard(pipeline, sound, reference.sampling_rate, {**options, **chosen}, tell) for sound in sounds]
+            given = [heard(pipeline, [sound], reference.sampling_rate, {"window": "full", **options, **chosen}, tell)[0] for sound in sounds]
             given = [row[: len(row) - (row[-1:] == (vocabulary.end,))] for row in given]
             expected = [reference.generate(window, **{**options, **chosen}) for window in windows]
-            margins = _never if "return_timestamps" in chosen else _margins(reference, windows, prompts, expected, given, whole="num_beams" in chosen)
-            cases[name] = compare_tokens(expected, given, margins, reference.decode)
+            margin = _never if "return_timestamps" in chosen else margins(reference, windows, prompts, expected, given, whole="num_beams" in chosen)
+            cases[name] = compare_tokens(expected, given, margin, reference.decode)
             tokens[name] = expected, given
         told = list(zip(*tokens["greedy"], strict=True))  # of each recording, by the reference and by the bundle
         longer = [i for i, sound in enumerate(whole) if len(sound.audio) > padded]
         long = longer if vocabulary.no_timestamps is not None else []  # nothing is heard after the first window without times
         if long:
             tell("generate, window after window")
-            given = [_heard(pipeline, whole[i], reference.sampling_rate, options, tell) for i in long]
+            given = [heard(pipeline, [whole[i]], reference.sampling_rate, {"window": "full", **options}, tell)[0] for i in long]
             given = [row[: len(row) - (row[-1:] == (vocabulary.end,))] for row in given]
             expected = [reference.generate_long(whole[i].audio, **options) for i in long]
             cases["long"] = compare_tokens(expected, given, _never, reference.decode)
@@ -116,19 +118,18 @@ def _compare_graphs(folder: Path, manifest: Manifest, reference: SpeechReference
     return [*found, *compare_decoder(folder, manifest, reference.cross(windows), None, forced, seen == 1, scores)]
 
 
-def _heard(pipeline: Any, sound: Sound, rate: int, options: dict[str, Any], tell: Tell) -> tuple[int, ...]:
-    """No tokens where the bundle is so damaged that it cannot generate: the tensors tell more than its error."""
+def heard(pipeline: Any, sounds: Sequence[Sound], rate: int, options: dict[str, Any], tell: Tell) -> list[tuple[int, ...]]:
+    """The tokens of each. None where the bundle is so damaged that it cannot generate: the tensors tell more than its error."""
     try:
-        found: tuple[int, ...] = pipeline.generate(sound.audio, sampling_rate=rate, window="full", **options)[0][0].tokens
+        return [best.tokens for best, *_ in pipeline.generate([sound.audio for sound in sounds], sampling_rate=rate, **options)]
     except OptionError:
         raise
     except ZenEdgeError as error:
         tell(f"the bundle gives no answer ({error})")
-        return ()
-    return found
+        return [()] * len(sounds)
 
 
-def _margins(
+def margins(
     reference: SpeechReference,
     windows: Sequence[Array],
     prompts: Sequence[tuple[int, ...]],
@@ -156,7 +157,8 @@ def _never(i: int, step: int, token: int, other: int) -> float:
     return np.inf
 
 
-def _sounds(lines: Sequence[Line] | None, rate: int) -> list[Sound]:
+def recordings(lines: Sequence[Line] | None, rate: int) -> list[Sound]:
+    """Those that are named, or sounds that are made up."""
     from zen_edge.runtimes.audio.reading import read_audio
 
     if lines is not None:

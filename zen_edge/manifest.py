@@ -255,5 +255,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_whole(folder / MANIFEST, manifest.to_json())
 
 
+def hears_utterances(manifest: Manifest) -> bool:
+    """Whether its encoder reads recordings of any length with a mask; that of other recognizers reads windows of one length."""
+    encoder = next((graph for graph in manifest.graphs if graph.name == "encoder"), None)
+    return encoder is not None and any(tensor.name == "encoder_attention_mask" for tensor in encoder.outputs)
+
+
 def with_parity(manifest: Manifest, report: dict[str, Any]) -> Manifest:
     return replace(manifest, parity=report)

@@ -8,8 +8,9 @@ A file may define any of these names; what it leaves out follows the common path
     NEAREST  the supported type to take instead of a refused one
     tracing  (model) -> context in which the model does in a traceable way what it does, the same numbers included
     limits   (model, limits) -> the limits, where they are not only a matter of positions
-    READS    what the encoder takes: "input_ids" with their mask, or "input_features" of audio, without one
-    example  (model) -> input_features (1,C,F) that the model takes as it is
+    READS    what the encoder takes: "input_ids", or of audio "input_features" or "input_values"
+    MASKED   False where it takes no mask: windows of audio, every frame of which is seen
+    example  (model) -> features (1,C,F) of a window, or of an utterance, (1,S) or (1,S,n), that the model takes as they are
     generation  (model) -> what decoding must know and the generation config does not say
 """
 
@@ -24,7 +25,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from transformers import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CTC_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+)
 
 from zen_edge.errors import UnsupportedModelError, ZenEdgeError
 from zen_edge.tasks import TASKS, require_task
@@ -46,8 +51,14 @@ class Architecture:
     tracing: Callable[[Any], AbstractContextManager[None]] = lambda model: nullcontext()
     limits: Callable[[Any, Limits], Limits] = lambda model, limits: limits
     reads: str = "input_ids"
+    masked: bool = True
     example: Callable[[Any], Any] | None = None
     generation: Callable[[Any], dict[str, Any]] = lambda model: {}
+
+    @property
+    def hears(self) -> bool:
+        """Whether it is an encoder-decoder that reads audio."""
+        return self.reads != "input_ids"
 
 
 def known() -> list[str]:
@@ -69,19 +80,31 @@ def nearest_supported(model_type: str) -> str:
     named = architecture(model_type).nearest
     if model_type in MODEL_FOR_CTC_MAPPING_NAMES:
         return named or "wav2vec2"
+    if _reads_audio_only(model_type):
+        return named or "whisper"
     encoder_decoders = [name for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)]
     exported = [name for name in encoder_decoders if architecture(name).nearest is None and name != model_type]
     return named or next(iter(difflib.get_close_matches(model_type, exported, 1, 0.65)), "bart")
 
 
+def _reads_audio_only(model_type: str) -> bool:
+    """A model for speech; some have an encoder and a decoder for text besides, which are exported."""
+    reads_text = model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES and getattr(CONFIG_MAPPING[model_type], "is_encoder_decoder", False)
+    return model_type in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES and not reads_text
+
+
 def require_exported(config: Any) -> None:
     """UnsupportedModelError for a checkpoint whose architecture is known not to be exported."""
+    known = architecture(config.model_type)
     if not getattr(config, "is_encoder_decoder", False) and config.model_type not in MODEL_FOR_CTC_MAPPING_NAMES:
+        kind = "speech" if _reads_audio_only(config.model_type) else "text"
         raise UnsupportedModelError(
-            f"{config.model_type} is no encoder-decoder model for text: its decoder reads speech or images in one row with the words. "
+            f"{config.model_type} is no encoder-decoder model for {kind}: its decoder reads speech or images in one row with the words. "
             f"The nearest that is exported: {nearest_supported(config.model_type)}."
         )
-    reason = architecture(config.model_type).refuse(config)
+    reason = known.refuse(config)
+    if reason is None and _reads_audio_only(config.model_type) and not known.hears:
+        reason = "reads audio in a way that is not exported yet"
     if reason is not None:
         raise UnsupportedModelError(f"{config.model_type} {reason}. The nearest that is exported: {nearest_supported(config.model_type)}.")
 
@@ -89,10 +112,12 @@ def require_exported(config: Any) -> None:
 def find_task(config: Any, asked: str | None, tell: Callable[[str], None] = lambda note: None) -> str:
     """The task that was asked for, or the one the checkpoint tells of. A ZenEdgeError where it does not, because a wrong guess would be silent."""
     require_task(asked)
-    if config.model_type in MODEL_FOR_CTC_MAPPING_NAMES:
+    if config.model_type in MODEL_FOR_CTC_MAPPING_NAMES or architecture(config.model_type).hears:
         if asked not in (None, SPEECH):
             raise ZenEdgeError(f"a {config.model_type} checkpoint is for {SPEECH}, not for {asked}.")
         return SPEECH
+    if asked == SPEECH:
+        raise ZenEdgeError(f"of a {config.model_type} checkpoint the half that reads text is exported, which is not for {SPEECH}.")
     if asked is not None:
         return asked
     named = {name.partition("_")[0] for name in getattr(config, "task_specific_params", None) or {}} & set(TASKS)

@@ -14,6 +14,7 @@ from zen_edge.exporters.limits import Limits
 
 TASK = "speech-recognition"
 READS = "input_features"
+MASKED = False
 
 
 def limits(model: Any, measured: Limits) -> Limits:

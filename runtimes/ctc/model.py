@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.manifest import Manifest
+from zen_edge.runtimes.batching import pad_features
 from zen_edge.runtimes.session import Session, find_provider
 
 Floats = NDArray[np.float32]
@@ -24,12 +25,7 @@ class FrameModel:
 
     def logits(self, rows: Sequence[Floats]) -> list[Floats]:
         """rows: (S,) or (S,n) each, of one length unless the model is masked -> (T,V) each."""
-        longest = max(map(len, rows))
-        batch = np.zeros((len(rows), longest, *rows[0].shape[1:]), np.float32)
-        mask = np.zeros((len(rows), longest), np.int64)
-        for i, row in enumerate(rows):
-            batch[i, : len(row)] = row
-            mask[i, : len(row)] = 1
+        batch, mask = pad_features(rows)
         if not self.masked:
             return list(self._session.run({self._features: batch}, ["frame_logits"])["frame_logits"].numpy())
         found = self._session.run({self._features: batch, "attention_mask": mask}, ["frame_logits", "frame_count"])
