@@ -13,7 +13,7 @@ PACKAGES = ("openvino", "optimum-intel", "nncf", "transformers", "torch")
 INSTALL = "remove its environment from zen-edge's cache folder, and it is made again"
 # optimum-intel 2.2 wants torchvision, whose build on pip's index does not load beside torch's CPU build. torch is pinned: an open requirement would
 # bring the newest one, with gigabytes of CUDA where pip's index has no CPU build.
-ENVIRONMENT = ("optimum-intel[openvino]==2.1.0", "openvino==2026.4.1", "nncf==3.4.0", "torch==2.13.0", "sentencepiece")
+ENVIRONMENT = ("optimum-intel[openvino]==2.1.0", "openvino==2026.4.1", "nncf==3.4.0", "torch==2.13.0", "sentencepiece", "soundfile")
 
 
 def convert(model: Path, out: Path, precision: str, task: str) -> None:
