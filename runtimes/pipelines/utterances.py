@@ -38,8 +38,8 @@ class Pipeline(Recognizer):
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
         self._extractor = load_extractor(read_config(folder))
-        self._shortest = manifest.limits.get("min_source_length", 1)
-        self._longest = manifest.limits.get("max_source_length")
+        self._fewest_frames = manifest.limits.get("min_source_length", 1)
+        self._most_frames = manifest.limits.get("max_source_length")
         self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
         self._options = SettingsReader(manifest)
 
@@ -107,11 +107,11 @@ class Pipeline(Recognizer):
     def _features(self, part: Part) -> NDArray[np.float32]:
         features = self._extractor.features(part.audio)
         seconds = len(part.audio) / self._extractor.sampling_rate
-        if len(features) < self._shortest:
+        if len(features) < self._fewest_frames:
             raise AudioError(f"the audio is too short for the model: it lasts {1000 * seconds:.1f} ms.")
-        if self._longest is not None and len(features) > self._longest:
+        if self._most_frames is not None and len(features) > self._most_frames:
             raise AudioError(
-                f"the audio lasts {seconds:.0f} s, and the model takes {seconds * self._longest / len(features):.0f} s at once: give chunk_length_s."
+                f"the audio lasts {seconds:.0f} s, and the model takes {seconds * self._most_frames / len(features):.0f} s at once: give chunk_length_s."
             )
         return features
 

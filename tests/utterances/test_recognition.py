@@ -111,6 +111,13 @@ def test_a_long_recording_is_cut_where_nobody_speaks(moonshine, long, tmp_path):
     assert together[1][0].text == found.text and not together[0][0].segments
 
 
+def test_speech_while_it_comes(moonshine, long):
+    blocks = [long[start : start + RATE] for start in range(0, len(long), RATE)]
+    segments = list(moonshine.pipeline.stream(blocks, sampling_rate=RATE))
+    assert len(segments) >= 2 and segments[0].end < 5 < 6 < segments[-1].end
+    assert all(segment.text and segment.tokens for segment in segments)
+
+
 def test_without_cuts_or_speech(moonshine, long):
     (whole,) = moonshine.pipeline.generate(long[: 9 * RATE], sampling_rate=RATE, chunk_length_s=0)[0]
     assert whole.tokens == moonshine.theirs(long[: 9 * RATE])[0] and not whole.segments
