@@ -1,9 +1,9 @@
-"""Which of the model types that AutoModelForCTC loads become bundles that say what PyTorch says, and why the others do not.
+"""Which of the model types that AutoModelForCTC and AutoModelForSpeechSeq2Seq load become bundles that say what PyTorch says, and why the others do not.
 
     python -m zen_edge.benchmarks.coverage_speech docs/coverage-speech.md
 
-A tiny model of every type, with random weights that say different letters, is exported in fp32 and in int8 and compared with PyTorch: features, scores
-of every frame, alone and in a padded batch, texts and the times of words.
+A tiny model of every type, with random weights that say different letters or words, is exported in fp32 and in int8 and compared with PyTorch: features, scores
+of every frame or `generate` greedy and with four beams, alone and in padded batches, texts and the times of words.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.benchmarks.coverage import refused, write_page
+from zen_edge.benchmarks.engines import SPEECH
 from zen_edge.benchmarks.tiny_speech import model_types, write_tiny_ctc
+from zen_edge.benchmarks.tiny_utterances import TYPES, write_tiny_utterances
+from zen_edge.benchmarks.tiny_whisper import write_tiny_whisper
 from zen_edge.errors import ZenEdgeError
 
 # The other way of each type, where checkpoints are of both: what a padded batch does, and where positions come from.
@@ -32,6 +35,12 @@ VARIANTS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     ),
     "wav2vec2-bert": (("relative", {"position_embeddings_type": "relative"}), ("rotary", {"position_embeddings_type": "rotary"})),
     "wav2vec2-conformer": (("rotary", {"position_embeddings_type": "rotary"}),),
+}
+
+# The same of encoder-decoders, as what their checkpoints are written with.
+DECODER_VARIANTS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
+    "speech_to_text": (("told a language", {"languages": True}),),
+    "whisper": (("English only", {"multilingual": False}),),
 }
 
 
@@ -78,6 +87,62 @@ def row_of(model_type: str, variant: str = "", changes: dict[str, Any] | None = 
     )
 
 
+@dataclass(frozen=True)
+class DecoderRow:
+    """What became of one encoder-decoder. fused: attention operators in encoder and decoder."""
+
+    model_type: str
+    variant: str = ""
+    reason: str = ""
+    fused: tuple[int, ...] = ()
+    batches: bool = False
+    difference: float = 0.0
+    identical: str = ""
+    int8: float = 0.0
+
+
+def decoder_types() -> list[str]:
+    """Every model type that AutoModelForSpeechSeq2Seq loads in the installed transformers."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
+
+    return sorted(MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES)
+
+
+def decoder_row_of(model_type: str, variant: str = "", changes: dict[str, Any] | None = None) -> DecoderRow:
+    from transformers import AutoConfig
+
+    from zen_edge.check import parity
+    from zen_edge.exporters import export
+    from zen_edge.exporters.architectures import find_task, require_exported
+    from zen_edge.manifest import hears_utterances
+
+    try:
+        config = AutoConfig.for_model(model_type)
+        require_exported(config)
+        find_task(config, SPEECH)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            if model_type in TYPES:
+                write_tiny_utterances(folder / "checkpoint", model_type, **(changes or {}))
+            else:
+                write_tiny_whisper(folder / "checkpoint", **(changes or {}))
+            bundles = [export(folder / "checkpoint", folder / precision, precision=precision) for precision in ("fp32", "int8")]
+            exact, rounded = (parity(bundle.path, folder / "checkpoint", keep=False) for bundle in bundles)
+    except ZenEdgeError as error:
+        return DecoderRow(model_type, variant, reason=str(error))
+    manifest, tokens = bundles[0].manifest, exact.tokens
+    return DecoderRow(
+        model_type,
+        variant,
+        "; ".join(exact.failures),
+        tuple(manifest.graph(graph).fused_attention for graph in ("encoder", "decoder")),
+        hears_utterances(manifest),
+        max(output.max_abs for output in exact.outputs),
+        f"{tokens.identical} of {tokens.total}",
+        max(output.max_rel for output in rounded.outputs),
+    )
+
+
 def _compared(folder: Path, precision: str) -> tuple[Any, Any]:
     from zen_edge import check_ctc
     from zen_edge.exporters import export
@@ -88,43 +153,60 @@ def _compared(folder: Path, precision: str) -> tuple[Any, Any]:
     return bundle.manifest, report
 
 
-def page(rows: Iterable[Row]) -> str:
+def page(rows: Iterable[Row | DecoderRow]) -> str:
     from transformers import __version__
 
     rows = list(rows)
-    good, bad = ([row for row in rows if bool(row.reason) is refused] for refused in (False, True))
+    frames, decoders = ([row for row in rows if isinstance(row, kind) and not row.reason] for kind in (Row, DecoderRow))
+    bad = [row for row in rows if row.reason]
     lines = [
         "# Which speech models can be exported",
         "",
-        f"Every model type that `AutoModelForCTC` of transformers {__version__} loads. Written by",
+        f"Every model type that `AutoModelForCTC` and `AutoModelForSpeechSeq2Seq` of transformers {__version__} load. Written by",
         "`python -m zen_edge.benchmarks.coverage_speech docs/coverage-speech.md`: a tiny model of each type, with random weights that say different",
-        "letters, is exported and compared with PyTorch: features, scores of every frame, texts and the times of words.",
+        "letters or words, is exported and compared with PyTorch: features, scores of every frame or what `generate` gives, greedy and with four beams,",
+        "alone and in padded batches, texts and the times of words.",
         "",
-        f"## Exported: {len({row.model_type for row in good})}",
+        f"## One output for every frame (CTC), exported: {len({row.model_type for row in frames})}",
         "",
         "Attention: fused operators, of two layers. Padded batches: yes where a recording is answered alike alone and beside longer ones; others",
         "normalize or convolve over padding, and their recordings are batched with those of the same length. Difference: the largest of any output in",
         "fp32. Same: recordings of which every frame has PyTorch's choice. int8: the largest difference over the largest value.",
         "",
-        "| model type | attention | padded batches | difference | same | int8 |",
-        "| --- | ---: | --- | ---: | ---: | ---: |",
-        *(
-            f"| {row.model_type}{f', {row.variant}' if row.variant else ''} | {row.fused} | {'yes' if row.batches else 'no'} | {row.difference:.0e} | "
-            f"{row.identical} | {row.int8:.2f} |"
-            for row in good
-        ),
+        *_table([(row, str(row.fused)) for row in frames]),
+        "",
+        f"## Encoder-decoders, exported: {len({row.model_type for row in decoders})}",
+        "",
+        "Attention: fused operators of encoder and decoder, of two layers each. Padded batches: no where the encoder hears windows of one length. Same: sequences that are",
+        "`generate`'s. The other columns are as above.",
+        "",
+        *_table([(row, " + ".join(map(str, row.fused))) for row in decoders]),
         "",
         *refused([(row.model_type, row.reason) for row in bad]),
     ]
     return "\n".join(lines)
 
 
-def main() -> None:
-    def rows_of(model_type: str) -> Iterator[Row]:
-        for variant, changes in (("", {}), *VARIANTS.get(model_type, ())):
-            yield row_of(model_type, variant, changes)
+def _table(rows: Iterable[tuple[Row | DecoderRow, str]]) -> list[str]:
+    """Each with its count of attention operators."""
+    return [
+        "| model type | attention | padded batches | difference | same | int8 |",
+        "| --- | ---: | --- | ---: | ---: | ---: |",
+        *(
+            f"| {row.model_type}{f', {row.variant}' if row.variant else ''} | {fused} | {'yes' if row.batches else 'no'} | {row.difference:.0e} | "
+            f"{row.identical} | {row.int8:.2f} |"
+            for row, fused in rows
+        ),
+    ]
 
-    write_page(sorted(model_types()), rows_of, page)
+
+def main() -> None:
+    def rows_of(model_type: str) -> Iterator[Row | DecoderRow]:
+        of_frames = model_type in model_types()
+        for variant, changes in (("", {}), *(VARIANTS if of_frames else DECODER_VARIANTS).get(model_type, ())):
+            yield (row_of if of_frames else decoder_row_of)(model_type, variant, changes)
+
+    write_page([*sorted(model_types()), *decoder_types()], rows_of, page)
 
 
 if __name__ == "__main__":

@@ -20,25 +20,27 @@ PAD = 58100  # of Marian; its vocabulary ends there
 
 @dataclass(frozen=True)
 class Shape:
-    """sizes: of the configuration of `model_type`. tokenizer: writes its files into a folder, for the configuration it is given."""
+    """sizes: of the configuration of `model_type`. tokenizer: writes its files into a folder, for the model it is given, and what else a checkpoint of it
+    holds. kind: which of transformers' AutoModelFor... it is."""
 
     model_type: str
     sizes: dict[str, Any]
     tokenizer: Callable[[Path, Any], None]
+    kind: str = "Seq2SeqLM"
 
 
 def write(out: Path, shape: str = "marian-74m", seed: int = 0) -> None:
     """A checkpoint in Hugging Face layout, with a tokenizer made of the shipped model's words; words up to the vocabulary's size are made up."""
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+    import transformers
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     chosen = SHAPES[shape]
-    config = AutoConfig.for_model(chosen.model_type, **chosen.sizes)
-    model = AutoModelForSeq2SeqLM.from_config(config).eval()
+    config = transformers.AutoConfig.for_model(chosen.model_type, **chosen.sizes)
+    model = getattr(transformers, f"AutoModelFor{chosen.kind}").from_config(config).eval()
     randomize(model, seed)
     model.save_pretrained(out)
-    chosen.tokenizer(out, config)
+    chosen.tokenizer(out, model)
 
 
 def randomize(model: Any, seed: int) -> None:
@@ -54,21 +56,23 @@ def randomize(model: Any, seed: int) -> None:
     with torch.no_grad():
         for name, weights in model.named_parameters():
             layer = name.split(".")[-2]
-            if weights.dim() == 1 or not weights.requires_grad:  # gains and biases, and positions that are sines
+            if (
+                weights.dim() == 1 or not weights.requires_grad or "original0" in name
+            ):  # gains and biases, positions that are sines, lengths of a weight norm
                 continue
             if isinstance(model.get_submodule(name.rpartition(".")[0]), torch.nn.Embedding):
                 weights.normal_(0, 0.1)
                 continue
-            weights.normal_(0, gains.get(layer, 1.0) * weights.shape[-1] ** -0.5)
+            weights.normal_(0, gains.get(layer, 1.0) * weights[0].numel() ** -0.5)
             if layer == "q":  # of T5, which divides no score by the root of the head size
                 weights *= model.config.d_kv**-0.5
             if layer in ("fc2", "wo"):
                 weights -= weights.mean(-1, keepdim=True)
 
 
-def marian_tokenizer(out: Path, config: Any) -> None:
+def marian_tokenizer(out: Path, model: Any) -> None:
     """The shipped model's own, with a longer word list."""
-    shipped = shipped_model()
+    config, shipped = model.config, shipped_model()
     words = {word: id for word, id in _shipped_words().items() if word != "<pad>"}
     words |= {f"▁w{id}": id for id in range(len(words), config.pad_token_id)} | {"<pad>": config.pad_token_id}
     (out / "vocab.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
@@ -79,11 +83,11 @@ def marian_tokenizer(out: Path, config: Any) -> None:
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-def bart_tokenizer(out: Path, config: Any) -> None:
+def bart_tokenizer(out: Path, model: Any) -> None:
     """Byte-level BPE, trained on the shipped model's words, in the two files and the class that every library knows."""
     from tokenizers import ByteLevelBPETokenizer
 
-    bpe = ByteLevelBPETokenizer()
+    config, bpe = model.config, ByteLevelBPETokenizer()
     texts = (word.replace("▁", " ") for word in _shipped_words() if not word.startswith("<"))
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     bpe.train_from_iterator(texts, vocab_size=config.vocab_size - 1, min_frequency=1, special_tokens=special, show_progress=False)
@@ -94,7 +98,7 @@ def bart_tokenizer(out: Path, config: Any) -> None:
     _settings(out, tokenizer_class="BartTokenizer", model_max_length=config.max_position_embeddings, mask_token="<mask>", bos_token="<s>")
 
 
-def t5_tokenizer(out: Path, config: Any) -> None:
+def t5_tokenizer(out: Path, model: Any) -> None:
     """A unigram model with the shipped model's pieces and their scores, as tokenizer.json; 100 places for masked spans end the vocabulary."""
     from sentencepiece import SentencePieceProcessor
     from transformers import T5TokenizerFast
@@ -112,6 +116,27 @@ def t5_tokenizer(out: Path, config: Any) -> None:
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
+def whisper_files(out: Path, model: Any) -> None:
+    """The feature extractor, a tokenizer with as many words and the special tokens where the published ones have them, and generation settings."""
+    from transformers import WhisperFeatureExtractor
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+    from zen_edge.benchmarks.tiny_whisper import generation_config, write_tokenizer
+
+    languages = list(LANGUAGES)[:WHISPER_LANGUAGES]
+    ids = write_tokenizer(out, languages, WHISPER_WORDS)
+    generation_config(model.config, ids, languages, max_length=model.config.max_target_positions).save_pretrained(out)
+    WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).save_pretrained(out)
+
+
+def wav2vec2_files(out: Path, model: Any) -> None:
+    """The feature extractor, and a tokenizer of letters."""
+    from zen_edge.benchmarks.tiny_speech import extractor_of, write_tokenizer
+
+    write_tokenizer(out)
+    extractor_of("wav2vec2", model).save_pretrained(out)
+
+
 def _shipped_words() -> dict[str, int]:
     words: dict[str, int] = json.loads((shipped_model() / "vocab.json").read_text(encoding="utf-8"))
     return words
@@ -123,6 +148,7 @@ def _settings(out: Path, **settings: Any) -> None:
 
 
 T5_WORDS, T5_SPANS = 32000, 100
+WHISPER_WORDS, WHISPER_LANGUAGES = 50257, 99
 SHAPES = {
     # As OPUS-MT publishes them: 74 M parameters.
     "marian-74m": Shape(
@@ -171,6 +197,22 @@ SHAPES = {
         {"vocab_size": 32128, "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12, "decoder_start_token_id": 0},
         t5_tokenizer,
     ),
+    # 242 M parameters.
+    "whisper-small": Shape(
+        "whisper",
+        {
+            "vocab_size": WHISPER_WORDS + WHISPER_LANGUAGES + 1509,
+            "d_model": 768,
+            **dict.fromkeys(("encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads"), 12),
+            **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 3072),
+            **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), WHISPER_WORDS),
+            "decoder_start_token_id": WHISPER_WORDS + 1,
+        },
+        whisper_files,
+        "SpeechSeq2Seq",
+    ),
+    # 94 M parameters; transformers' own sizes are those of base.
+    "wav2vec2-base": Shape("wav2vec2", {"vocab_size": 32}, wav2vec2_files, "CTC"),
 }
 
 

@@ -53,13 +53,34 @@ def write_tokenizer(folder: Path, languages: Sequence[str] = LANGUAGES, text: in
     return {name: backend.token_to_id(name) for name in names} | {"": backend.get_vocab_size()}
 
 
+def generation_config(config: Any, ids: dict[str, int], languages: Sequence[str], **settings: Any) -> Any:
+    """ids: as `write_tokenizer` returns them. languages: none of a model that hears English only."""
+    from transformers import GenerationConfig
+
+    never = (ids["<|startoftranscript|>"], *(ids[f"<|{name}|>"] for name in ("translate", "transcribe", "startoflm", "startofprev", "nospeech")))
+    if languages:
+        settings["lang_to_id"] = {f"<|{code}|>": ids[f"<|{code}|>"] for code in languages}
+        settings["task_to_id"] = {task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")}
+    return GenerationConfig(
+        **{name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")},
+        is_multilingual=bool(languages),
+        no_timestamps_token_id=ids["<|notimestamps|>"],
+        prev_sot_token_id=ids["<|startofprev|>"],
+        max_initial_timestamp_index=50,
+        begin_suppress_tokens=[220, ids["<|endoftext|>"]],
+        suppress_tokens=[1, 7, *never],
+        return_timestamps=False,
+        **settings,
+    )
+
+
 def write_tiny_whisper(
     folder: Path, seed: int = 1, *, multilingual: bool = True, languages: Sequence[str] | None = None, text: int = TEXT, **changes: Any
 ) -> Any:
     """A checkpoint in Hugging Face layout; returns the model. Windows are of 30 s, as of every Whisper. languages: that the vocabulary has tokens for; those of
     OpenAI's English models have them too."""
     import torch
-    from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     languages = (LANGUAGES if multilingual else ()) if languages is None else languages
     ids = write_tokenizer(folder, languages, text)
@@ -84,18 +105,8 @@ def write_tiny_whisper(
                 gain = 3.0 if "q_proj" in name or "k_proj" in name else 1.5
                 weights.normal_(0, gain * weights[0].numel() ** -0.5)
     heads = [[model.config.decoder_layers - 1, 0], [model.config.decoder_layers - 1, 2]]
-    settings: dict[str, Any] = {"is_multilingual": multilingual, "no_timestamps_token_id": ids["<|notimestamps|>"], "max_initial_timestamp_index": 50}
-    settings |= {
-        "prev_sot_token_id": ids["<|startofprev|>"],
-        "alignment_heads": heads,
-        "begin_suppress_tokens": [220, end],
-        "return_timestamps": False,
-    }
-    settings["suppress_tokens"] = [1, 7, start, *(ids[f"<|{name}|>"] for name in ("translate", "transcribe", "startoflm", "startofprev", "nospeech"))]
-    if multilingual:
-        settings["lang_to_id"] = {f"<|{code}|>": ids[f"<|{code}|>"] for code in languages}
-        settings["task_to_id"] = {task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")}
-    model.generation_config = GenerationConfig(**special, max_length=64, **settings)
+    told = languages if multilingual else ()
+    model.generation_config = generation_config(model.config, ids, told, max_length=64, alignment_heads=heads)
     model.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).save_pretrained(folder)
     return model

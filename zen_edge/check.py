@@ -83,7 +83,7 @@ def parity(
             raise OptionError(
                 "bisecting is for texts and for models with one output for every frame, not for recognizers with a decoder: leave it out."
             )
-        report, counts = hears.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, tell=tell)
+        report, counts = hears(Path(bundle), manifest, checkpoint, None if inputs is None else lines, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))
     else:
         report = compare(Path(bundle), manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
@@ -112,9 +112,9 @@ def _of_module(bundle: Path, manifest: Manifest, model: Any, inputs: object, *, 
     return replace(report, about=_about(manifest, own, **counts))
 
 
-def _hears(manifest: Manifest) -> Any:
+def _hears(manifest: Manifest) -> Callable[..., tuple[ParityReport, dict[str, int]]] | None:
     """What compares a recognizer with a decoder; None for other bundles."""
-    return check_utterances if hears_utterances(manifest) else check_speech if check_speech.hears(manifest) else None
+    return check_utterances.compare if hears_utterances(manifest) else check_speech.compare if check_speech.hears(manifest) else None
 
 
 def verify(bundle: Path, checkpoint: Checkpoint | OwnModule) -> ParityReport:
@@ -135,7 +135,7 @@ def verify(bundle: Path, checkpoint: Checkpoint | OwnModule) -> ParityReport:
         report, counts = check_ctc.compare(bundle, manifest, checkpoint, None, prove=True, tell=lambda step: None)
         return replace(report, about=_about(manifest, checkpoint, **counts))
     if hears := _hears(manifest):
-        report, counts = hears.compare(bundle, manifest, checkpoint, None, short=True, tell=lambda step: None)
+        report, counts = hears(bundle, manifest, checkpoint, None, short=True, tell=lambda step: None)
         return replace(report, about=_about(manifest, checkpoint, **counts))
     ours = load_tokenizer(bundle, manifest.tokenizer)
     if check_encoder.is_encoder(manifest):

@@ -13,7 +13,7 @@ from zen_edge.check_speech import BUILT_IN_TOKENS, VERIFY_TOKENS, Array, Tell, h
 from zen_edge.check_tensors import compare_decoder, open_graph
 from zen_edge.inputs import Line
 from zen_edge.manifest import Manifest
-from zen_edge.parity import OutputDifference, ParityReport, compare_outputs, compare_texts, compare_tokens, difference, tolerance_of
+from zen_edge.parity import OutputDifference, ParityReport, TokenComparison, compare_outputs, compare_texts, compare_tokens, difference, tolerance_of
 
 if TYPE_CHECKING:
     from zen_edge.exporters.checkpoint import Checkpoint
@@ -51,7 +51,8 @@ def compare(
     given_features = [extractor.features(sound.audio) for sound in sounds]
     outputs = [compare_outputs("features", np.concatenate(features), np.concatenate(given_features), "fp32")]
 
-    cases, texts, forced = {}, ([], []), []
+    cases: dict[str, TokenComparison] = {}
+    pairs: list[tuple[list[tuple[int, ...]], list[tuple[int, ...]]]] = []  # of each case, the reference's tokens and the bundle's
     with load(folder, device="cpu") as pipeline:
         for name, size, chosen in CASES[1 if short else 0 :]:
             tell(f"generate, {name}")
@@ -60,12 +61,11 @@ def compare(
             starts = [(reference.start_token_id,)] * len(sounds)
             margin = margins(reference, features, starts, expected, given, whole="num_beams" in chosen)
             cases[name] = compare_tokens(expected, given, margin, reference.decode)
-            forced = forced or expected
-            texts = tuple([reference.decode(row).strip() for row in side] for side in (expected, given))
+            pairs.append((expected, given))
     tell("compare outputs")
-    outputs += _compare_graphs(folder, manifest, reference, features, forced)
+    outputs += _compare_graphs(folder, manifest, reference, features, pairs[0][0])
     scored = [i for i, sound in enumerate(sounds) if sound.target]
-    of_reference, of_bundle = ([side[i] for i in scored] for side in texts)
+    of_reference, of_bundle = ([reference.decode(side[i]).strip() for i in scored] for side in pairs[-1])
     text = compare_texts([str(sounds[i].target) for i in scored], of_reference, of_bundle, manifest.task)
     return ParityReport(manifest.precision, tuple(outputs), cases, text), {"lines": len(sounds), "lines_with_target": len(scored)}
 
@@ -82,10 +82,10 @@ def _compare_graphs(
     feeds = dict(zip(encoder.inputs, (batch, seen), strict=True))
     found = encoder.run(feeds, [*cross, "encoder_attention_mask"])
     inside = mask[:, None, :, None] == 1
-    differences = [
-        difference(f"encoder.{name}", *(x[np.broadcast_to(inside, x.shape)] for x in (value, found[name].numpy())), bounds)
-        for name, value in cross.items()
-    ]
+    differences = []
+    for name, value in cross.items():
+        seen_states = np.broadcast_to(inside, value.shape)
+        differences.append(difference(f"encoder.{name}", value[seen_states], found[name].numpy()[seen_states], bounds))
     differences.append(difference("encoder.encoder_attention_mask", mask, found["encoder_attention_mask"].numpy(), tolerance_of("fp32")))
     forced, said = pad([(reference.start_token_id, *row[:-1]) for row in tokens], reference.pad_token_id)
     scores = [reference.logits(row[None], forced[i : i + 1])[0] for i, row in enumerate(features)]

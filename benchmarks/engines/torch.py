@@ -54,7 +54,7 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
                 rows = _generated(model, processor, sounds, rate, dtype, num_beams, max_new_tokens, exactly)
                 end = model.generation_config.eos_token_id
                 return [text.strip() for text in processor.batch_decode(rows, skip_special_tokens=True)], lambda: [
-                    _length([token for token in row if token < end or token == end], {end}) for row in rows.tolist()
+                    _length(row, {end}) for row in map(_after_start(processor, end), rows.tolist())
                 ]
             inputs = processor(sounds, sampling_rate=rate, return_tensors="pt", padding=True)
             ids = model(**{name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}).logits.argmax(-1)
@@ -65,15 +65,26 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
     return hear
 
 
+def _hears_windows(processor: Any) -> bool:
+    """As Whisper does: sound in pieces of one length. Others hear utterances."""
+    return hasattr(processor.feature_extractor, "nb_max_frames")
+
+
+def _after_start(processor: Any, end: int) -> Callable[[list[int]], list[int]]:
+    """Of a row, what was generated: Whisper's prompt and times are ids beyond its end token."""
+    return (lambda row: [token for token in row if token <= end]) if _hears_windows(processor) else lambda row: row[1:]
+
+
 def _generated(model: Any, processor: Any, sounds: list[Any], rate: int, dtype: Any, num_beams: int, max_new_tokens: int, exactly: bool) -> Any:
-    """Ids of the text of each sound, the prompt left out. What is longer than a window is heard window after window, which needs times."""
-    long = max(map(len, sounds)) > 30 * rate
-    more = {"truncation": False, "padding": "longest", "return_attention_mask": True} if long else {}
+    """Ids of the text of each sound. What is longer than a window is heard window after window, which needs times."""
+    windows, long = _hears_windows(processor), max(map(len, sounds)) > 30 * rate
+    more = {"truncation": False, "padding": "longest", "return_attention_mask": True} if long and windows else {} if windows else {"padding": True}
     inputs = processor(sounds, sampling_rate=rate, return_tensors="pt", **more)
-    inputs["input_features"] = inputs["input_features"].to(dtype)
-    least = {"min_new_tokens": max_new_tokens} if exactly else {}
-    asked = {"language": "en", "task": "transcribe"} if model.generation_config.is_multilingual else {}
-    return model.generate(**inputs, **asked, **least, num_beams=num_beams, max_new_tokens=max_new_tokens, return_timestamps=long)
+    inputs[model.main_input_name] = inputs[model.main_input_name].to(dtype)
+    asked: dict[str, Any] = {"min_new_tokens": max_new_tokens} if exactly else {}
+    asked |= {"language": "en", "task": "transcribe"} if getattr(model.generation_config, "is_multilingual", False) else {}
+    asked |= {"return_timestamps": long} if windows else {}
+    return model.generate(**inputs, **asked, num_beams=num_beams, max_new_tokens=max_new_tokens)
 
 
 def _read(path: str, rate: int) -> Any:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,42 @@ def test_made_weights_do_not_repeat_a_word(shape: str, small_checkpoint: Callabl
     sources = torch.randint(10, 800, (2, 12), generator=torch.Generator().manual_seed(0))
     rows = model.generate(sources, num_beams=1, min_new_tokens=16, max_new_tokens=16)[:, 1:].tolist()
     assert min(len(set(row)) for row in rows) > 5 and rows[0] != rows[1]
+
+
+def test_made_recognizers_say_different_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer and narrower layers; words and special tokens are where the published checkpoints have them."""
+    import torch
+    from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
+
+    from zen_edge.sounds import voice
+
+    narrow: dict[str, dict[str, object]] = {
+        "whisper-small": {
+            **dict.fromkeys(("encoder_layers", "decoder_layers"), 2),
+            **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+            **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 64),
+            "d_model": 32,
+        },
+        "wav2vec2-base": {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "conv_dim": (32,) * 7},
+    }
+    sounds = [voice(32000, 16000, seed) for seed in (0, 1)]
+    for name, sizes in narrow.items():
+        shape = make_checkpoint.SHAPES[name]
+        monkeypatch.setitem(make_checkpoint.SHAPES, name, replace(shape, sizes=shape.sizes | sizes))
+        make_checkpoint.write(tmp_path / name, name)
+        processor = AutoProcessor.from_pretrained(tmp_path / name)
+        inputs = processor(sounds, sampling_rate=16000, return_tensors="pt")
+        with torch.no_grad():
+            if name == "whisper-small":
+                assert processor.tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|en|>", "<|notimestamps|>", "<|30.00|>"]) == [
+                    50257,
+                    50259,
+                    50363,
+                    51864,
+                ]
+                model = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / name)
+                assert model.config.vocab_size == len(processor.tokenizer) == 51865
+                rows = model.generate(**inputs, language="en", min_new_tokens=16, max_new_tokens=16)
+            else:
+                rows = AutoModelForCTC.from_pretrained(tmp_path / name)(**inputs).logits.argmax(-1)
+        assert all(len(set(row)) > 5 for row in rows.tolist()) and rows[0].tolist() != rows[1].tolist()
