@@ -91,10 +91,14 @@ def run(case: Case, bundles: Sequence[Path], tell: Callable[[str], None]) -> dic
 def _lines(case: Case, folder: Path, tell: Callable[[str], None]) -> tuple[Line, ...]:
     if case.clip_seconds is None:
         return BUILT_IN[: case.limit] if case.inputs is None else read_lines(HERE.parent / case.inputs, case.limit)
+    return joined(clips(spoken(tell)), case.clip_seconds, case.clips, folder / "clips")
+
+
+def spoken(tell: Callable[[str], None]) -> Path:
+    """The folder of make_speech's clips."""
     key = fingerprint(Path(make_speech.__file__).read_text(encoding="utf-8"))
     tell("synthesize speech (once)")
-    spoken = made_once(cache_folder() / "speech" / key, make_speech.write)
-    return joined(clips(spoken), case.clip_seconds, case.clips, folder / "clips")
+    return made_once(cache_folder() / "speech" / key, make_speech.write)
 
 
 def _checkpoint(name: str, tell: Callable[[str], None]) -> Path:
