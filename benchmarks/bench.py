@@ -9,7 +9,7 @@ from typing import Any
 
 from zen_edge.benchmarks import contestants as field
 from zen_edge.benchmarks.contestants import Contestant, Failure
-from zen_edge.benchmarks.engines import SPEECH
+from zen_edge.benchmarks.engines import ANSWERS, EMBEDDING, SPEECH
 from zen_edge.benchmarks.inputs import batches, fitting, made_up
 from zen_edge.benchmarks.machine import machine, versions
 from zen_edge.benchmarks.measure import SETTLE_S, Setting, measure
@@ -24,6 +24,10 @@ SCORED = {
     SPEECH: "WER is the word error rate in percent against the given words, case and punctuation left out, of the jiwer library: less is better. "
     "encoder_ms is the encoder's part of a call; decoder_ms_per_token is the rest of it, reading the file and features included, over its tokens; "
     "real_time_factor is seconds for a second of sound. Every engine is told the language, and falls back to no other temperature.",
+}
+SCORED |= {
+    ANSWERS: "EM and F1 are SQuAD's, against the given answers. Tokens are those that are read.",
+    EMBEDDING: "agreement is the least cosine to the vectors of another engine. Tokens are those that are read.",
 }
 NEW_TOKENS = 128  # most of them, where nothing else is asked for and the model has room
 
@@ -58,7 +62,7 @@ def bench(
         raise OptionError("source_tokens is for texts; the length of speech is that of its clips.")
     chosen = (
         tuple(lines)
-        if task == SPEECH
+        if task in (SPEECH, ANSWERS)
         else fitting(lines, bundles[0])
         if source_tokens is None
         else made_up(lines, bundles[0], source_tokens, setting.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from zen_edge.errors import InputError
-from zen_edge.inputs import Line
+from zen_edge.inputs import Line, read_questions
 from zen_edge.manifest import read_manifest
 
 DISTINCT = 64  # made-up lines
@@ -38,6 +39,16 @@ def fitting(lines: Sequence[Line], bundle: Path) -> tuple[Line, ...]:
     """The lines that the model has room for, blank ones left out."""
     encode, longest = _encoder(bundle)
     return tuple(line for line in lines if line.source.strip() and (longest is None or len(encode(line.source)) <= longest))
+
+
+def questions(path: Path | None, limit: int | None) -> tuple[Line, ...]:
+    """Those of a .jsonl file: the source is what engines are given, the target the right answers, both as JSON. InputError without one."""
+    if path is None:
+        raise InputError("answers are measured on questions: give --inputs FILE.jsonl with question, context and answers.")
+    return tuple(
+        Line(json.dumps({"question": one.question, "context": one.context}), json.dumps(one.answers) if one.answers else None)
+        for one in read_questions(path, limit)
+    )
 
 
 def made_up(lines: Sequence[Line], bundle: Path, tokens: int, seed: int) -> tuple[Line, ...]:

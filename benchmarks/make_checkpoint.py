@@ -137,6 +137,21 @@ def wav2vec2_files(out: Path, model: Any) -> None:
     extractor_of("wav2vec2", model).save_pretrained(out)
 
 
+def bert_tokenizer(out: Path, model: Any) -> None:
+    """WordPiece: the shipped model's words, and every character within a word."""
+    from transformers import BertTokenizer
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    known = [word.removeprefix("▁").lower() for word in _shipped_words() if word.isprintable() and not word.startswith("<")]
+    characters = sorted({character for word in known for character in word})
+    words = [*dict.fromkeys([*special, *characters, *(f"##{character}" for character in characters), *filter(None, known)])][
+        : model.config.vocab_size
+    ]
+    words += [f"[unused{id}]" for id in range(model.config.vocab_size - len(words))]
+    tokenizer = BertTokenizer(vocab={word: id for id, word in enumerate(words)}, model_max_length=model.config.max_position_embeddings)
+    tokenizer.save_pretrained(out)
+
+
 def _shipped_words() -> dict[str, int]:
     words: dict[str, int] = json.loads((shipped_model() / "vocab.json").read_text(encoding="utf-8"))
     return words
@@ -213,6 +228,8 @@ SHAPES = {
     ),
     # 94 M parameters; transformers' own sizes are those of base.
     "wav2vec2-base": Shape("wav2vec2", {"vocab_size": 32}, wav2vec2_files, "CTC"),
+    # 109 M parameters.
+    "bert-base": Shape("bert", {"vocab_size": 30522}, bert_tokenizer, "TextEncoding"),
 }
 
 

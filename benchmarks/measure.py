@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from zen_edge.benchmarks.contestants import Contestant, Failure
 from zen_edge.benchmarks.inputs import Batch
@@ -45,7 +46,7 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
-    texts: dict[int, str] = field(default_factory=dict)
+    texts: dict[int, Any] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
     encoder_seconds: list[float] = field(default_factory=list)  # of each round, where the engine tells
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from zen_edge.answer_scores import answer_scores
 from zen_edge.benchmarks.contestants import Failure
-from zen_edge.benchmarks.engines import SPEECH
+from zen_edge.benchmarks.engines import ANSWERS, EMBEDDING, SPEECH
 from zen_edge.benchmarks.measure import Measured
 from zen_edge.benchmarks.speech import plain_word_error_rate
 from zen_edge.inputs import Line
 from zen_edge.text_scores import chrf, rouge
 
-SCORES = {"summarization": rouge, SPEECH: lambda texts, targets: {"WER": plain_word_error_rate(texts, targets)}}  # chrF otherwise
+# chrF otherwise
+SCORES = {
+    "summarization": rouge,
+    SPEECH: lambda texts, targets: {"WER": plain_word_error_rate(texts, targets)},
+    ANSWERS: lambda texts, targets: answer_scores(texts, [json.loads(target) for target in targets]),
+}
 
 
 def case_rows(
@@ -95,6 +102,8 @@ def quality(measured: Measured, reference: Measured | None, lines: Sequence[Line
     seen = sorted(measured.texts)
     texts = [measured.texts[line] for line in seen]
     found: dict[str, Any] = {"lines": len(seen)}
+    if task == EMBEDDING:
+        return found | (_cosines(measured, reference, seen) if reference is not None and reference.texts.keys() >= measured.texts.keys() else {})
     targets = [target for line in seen if (target := lines[line].target) is not None]
     if len(targets) == len(seen):
         scored = SCORES.get(task, lambda *given: {"chrF": chrf(*given)})(texts, targets)
@@ -105,6 +114,13 @@ def quality(measured: Measured, reference: Measured | None, lines: Sequence[Line
         found["agreement_with"] = reference.contestant.name
         found["identical"] = sum(map(str.__eq__, texts, others))
     return found
+
+
+def _cosines(measured: Measured, reference: Measured, seen: Sequence[int]) -> dict[str, Any]:
+    """Of vectors to those of the reference engine: the mean, and of the one that is farthest."""
+    ours, theirs = (np.array([one.texts[line] for line in seen], np.float64) for one in (measured, reference))
+    found = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    return {"cosine": round(float(found.mean()), 6), "cosine_min": round(float(found.min()), 6), "agreement_with": reference.contestant.name}
 
 
 def _digits(value: float) -> float:

@@ -31,7 +31,7 @@ def print_report(report: dict[str, Any], console: Console) -> None:
 
 SPEED_COLUMNS = ("engine", "median ms", "p95", "p99", "tokens/s", "load s", "first call s", "peak MB", "disk MB")
 SPEECH_COLUMNS = {"encoder ms": "encoder_ms", "ms/token": "decoder_ms_per_token", "x real time": "real_time_factor"}
-SCORES = {"chrF": ("chrf",), "WER %": ("wer",), "ROUGE-1/2/L": ("rouge_1", "rouge_2", "rouge_l")}
+SCORES = {"EM/F1": ("em", "f1"), "chrF": ("chrf",), "WER %": ("wer",), "ROUGE-1/2/L": ("rouge_1", "rouge_2", "rouge_l")}
 
 
 def columns(report: dict[str, Any]) -> tuple[str, ...]:
@@ -40,6 +40,9 @@ def columns(report: dict[str, Any]) -> tuple[str, ...]:
 
 def score_name(report: dict[str, Any]) -> str:
     """What texts are held against their targets by: a key of SCORES."""
+    task = report["setting"].get("task")
+    if task in ("question-answering", "text-embedding"):
+        return "EM/F1" if task == "question-answering" else "-"
     return "WER %" if _is_speech(report) else "ROUGE-1/2/L" if report["setting"].get("task") == "summarization" else "chrF"
 
 
@@ -64,6 +67,8 @@ def scores(row: dict[str, Any]) -> list[str]:
     quality = row["quality"]
     found = next((keys for keys in SCORES.values() if keys[0] in quality), ())
     against_targets = "/".join(f"{quality[key]:.1f}" for key in found) or "-"
+    if "cosine_min" in quality:
+        return [against_targets, f"{quality['cosine_min']:.4f}"]
     return [against_targets, f"{quality['agreement_chrf']:.1f}" if "agreement_chrf" in quality else "-"]
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+LOADS = {"speech-recognition": "load_speech", "text-embedding": "load_encoder", "question-answering": "load_encoder"}
+
 
 def main(engine: str) -> None:
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w", buffering=1)
@@ -38,8 +40,9 @@ def main(engine: str) -> None:
                 answer: dict[str, Any] = {}
             elif do == "load":
                 start = time.perf_counter()
-                load = module.load_speech if request.get("task") == "speech-recognition" else module.load
-                translate = load(Path(request["folder"]), request["precision"], request["threads"])
+                load = LOADS.get(request.get("task"), "load")
+                task = {"task": request["task"]} if load == "load_encoder" else {}
+                translate = getattr(module, load)(Path(request["folder"]), request["precision"], request["threads"], **task)
                 answer = {"seconds": time.perf_counter() - start, "versions": {name: _version(name) for name in module.PACKAGES}}
             else:
                 assert translate is not None

@@ -11,7 +11,10 @@ A file imports nothing but the standard library at its top, because the worker r
                                           returns the texts and a function that counts the tokens of each
     load_speech(folder, precision, threads)   the same for speech: the texts it is given are paths of sound files
 
-One of the two loads is enough. A function that `load_speech` returns may have an attribute `encoder_seconds`, a function: of the last call.
+    load_encoder(folder, precision, threads, task)   the same for text-embedding, whose "texts" that come back are vectors as lists, and for
+                                          question-answering, where those it is given are {"question", "context"} as JSON
+
+One of the loads is enough. A function that `load_speech` returns may have an attribute `encoder_seconds`, a function: of the last call.
 
 `exactly` asks for max_new_tokens tokens, no fewer. Tokens are counted after the decoder's start, the end token included.
 """
@@ -28,7 +31,7 @@ from types import ModuleType
 
 from zen_edge.errors import MissingDependencyError, ZenEdgeError
 
-SPEECH = "speech-recognition"
+SPEECH, EMBEDDING, ANSWERS = "speech-recognition", "text-embedding", "question-answering"
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,14 @@ class Engine:
     environment: tuple[str, ...]
     converts: bool
     speech: bool = False  # hears
-    text: bool = True  # reads
+    text: bool = True  # writes texts
+    encoder: bool = False  # reads texts and writes none
 
     def require_task(self, task: str) -> None:
-        """ZenEdgeError for speech where it reads only, or the other way round."""
-        if not (self.speech if task == SPEECH else self.text):
-            able = [name for name in known() if name != "zen_edge" and getattr(engine(name), "speech" if task == SPEECH else "text")]
+        """ZenEdgeError for a task of another kind than it has a load for."""
+        kind = {SPEECH: "speech", EMBEDDING: "encoder", ANSWERS: "encoder"}.get(task, "text")
+        if not getattr(self, kind):
+            able = [name for name in known() if name != "zen_edge" and getattr(engine(name), kind)]
             raise ZenEdgeError(f"not for {task}; there are: {', '.join(able)}.")
 
     def require_installed(self) -> None:
@@ -89,4 +94,5 @@ def described(name: str, module: ModuleType) -> Engine:
         hasattr(module, "convert"),
         speech=hasattr(module, "load_speech"),
         text=hasattr(module, "load"),
+        encoder=hasattr(module, "load_encoder"),
     )

@@ -22,12 +22,15 @@ def convert(model: Path, out: Path, precision: str, task: str) -> None:
     import transformers
     from optimum import intel
 
-    hears = task == "speech-recognition"
-    kind = _kind(model) if hears else "Seq2SeqLM"
+    if task == "question-answering":
+        raise ValueError("OpenVINO is compared on text-embedding among encoders, which is the same work")
+    hears, embeds = task == "speech-recognition", task == "text-embedding"
+    kind = _kind(model) if hears else "FeatureExtraction" if embeds else "Seq2SeqLM"
+    theirs = transformers.AutoModel if embeds else getattr(transformers, f"AutoModelFor{kind}")
     reader = transformers.AutoProcessor if hears else transformers.AutoTokenizer
     # Half-precision weights would be exported as they are; the comparison is with float32.
     whole = out / "checkpoint"
-    getattr(transformers, f"AutoModelFor{kind}").from_pretrained(model, dtype="float32").save_pretrained(whole)
+    theirs.from_pretrained(model, dtype="float32").save_pretrained(whole)
     reader.from_pretrained(model).save_pretrained(whole)
     getattr(intel, f"OVModelFor{kind}").from_pretrained(whole, export=True, compile=False, load_in_8bit=precision == "int8").save_pretrained(out)
     reader.from_pretrained(model).save_pretrained(out)
@@ -72,6 +75,20 @@ def load(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list
         return tokenizer.batch_decode(rows, skip_special_tokens=True), lambda: [_length(row[1:], ends) for row in rows.tolist()]
 
     return translate
+
+
+def load_encoder(folder: Path, precision: str, threads: int, task: str) -> Callable[..., tuple[list[Any], Callable[[], list[int]]]]:
+    from transformers import AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), _opened(folder, "FeatureExtraction", precision, threads)
+
+    def embed(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[Any], Callable[[], list[int]]]:
+        inputs = tokenizer(texts, return_tensors="pt", padding=True)
+        states = model(**inputs).last_hidden_state
+        mask = inputs["attention_mask"][..., None]
+        return ((states * mask).sum(1) / mask.sum(1)).tolist(), lambda: inputs["attention_mask"].sum(1).tolist()
+
+    return embed
 
 
 def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,42 @@ def _hears_windows(processor: Any) -> bool:
 def _after_start(processor: Any, end: int) -> Callable[[list[int]], list[int]]:
     """Of a row, what was generated: Whisper's prompt and times are ids beyond its end token."""
     return (lambda row: [token for token in row if token <= end]) if _hears_windows(processor) else lambda row: row[1:]
+
+
+def load_encoder(folder: Path, precision: str, threads: int, task: str) -> Callable[..., tuple[list[Any], Callable[[], list[int]]]]:
+    import torch
+    from transformers import AutoModel, AutoModelForQuestionAnswering, AutoTokenizer
+
+    torch.set_num_threads(threads)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    kind = AutoModel if task == "text-embedding" else AutoModelForQuestionAnswering
+    model = kind.from_pretrained(folder, dtype=dtype).eval()
+
+    def embed(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[Any], Callable[[], list[int]]]:
+        inputs = tokenizer(texts, return_tensors="pt", padding=True)
+        with torch.inference_mode():
+            states = model(**inputs).last_hidden_state.float()
+        mask = inputs["attention_mask"][..., None]
+        return ((states * mask).sum(1) / mask.sum(1)).tolist(), lambda: inputs["attention_mask"].sum(1).tolist()
+
+    def answer(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[Any], Callable[[], list[int]]]:
+        found, counts = [], []
+        for row in map(json.loads, texts):  # windows of a context side by side, one question after another, as transformers' pipeline did
+            cut = {"truncation": "only_second", "max_length": 384, "stride": 128, "return_overflowing_tokens": True}
+            inputs = tokenizer(row["question"], row["context"], **cut, return_offsets_mapping=True, padding=True, return_tensors="pt")
+            offsets, _ = inputs.pop("offset_mapping"), inputs.pop("overflow_to_sample_mapping")
+            counts.append(int(inputs["attention_mask"].sum()))
+            with torch.inference_mode():
+                out = model(**inputs)
+            context = torch.tensor([[part == 1 for part in inputs.sequence_ids(place)] for place in range(len(offsets))])
+            start, end = (scores.float().masked_fill(~context, -1e4).softmax(-1) for scores in (out.start_logits, out.end_logits))
+            spans = (start[:, :, None] * end[:, None, :]).triu().tril(14)
+            window, first, last = (int(place) for place in torch.unravel_index(spans.argmax(), spans.shape))
+            found.append(row["context"][int(offsets[window, first, 0]) : int(offsets[window, last, 1])])
+        return found, lambda: counts
+
+    return embed if task == "text-embedding" else answer
 
 
 def _generated(model: Any, processor: Any, sounds: list[Any], rate: int, dtype: Any, num_beams: int, max_new_tokens: int, exactly: bool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,23 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
 
     hear.encoder_seconds = lambda: spent[0]  # type: ignore[attr-defined]
     return hear
+
+
+def load_encoder(folder: Path, precision: str, threads: int, task: str) -> Callable[..., tuple[list[Any], Callable[[], list[int]]]]:
+    import zen_edge
+
+    pipeline: Any = zen_edge.load(folder, device="cpu", threads=threads)
+
+    def embed(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[Any], Callable[[], list[int]]]:
+        return pipeline(texts).tolist(), lambda: [len(pipeline._tokenizer.encode(text)) for text in texts]
+
+    def answer(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[Any], Callable[[], list[int]]]:
+        rows = [json.loads(text) for text in texts]
+        questions, contexts = ([row[name] for row in rows] for name in ("question", "context"))
+        found = [best.text for best in pipeline(question=questions, context=contexts)]
+        return found, lambda: [len(pipeline._tokenizer.encoding(*pair)) for pair in zip(questions, contexts, strict=True)]
+
+    return embed if task == "text-embedding" else answer
 
 
 def _timed(encoder: Any) -> list[float]:

@@ -21,7 +21,7 @@ def bench(
         str,
         typer.Option(
             metavar="ENGINE,...",
-            help="torch, ctranslate2, optimum, openvino; for speech torch, faster_whisper, openvino; ENGINE:PRECISION for another precision.",
+            help="torch, ctranslate2, optimum, openvino; for speech torch, faster_whisper, openvino; for vectors torch, openvino; for answers torch; ENGINE:PRECISION for another precision.",
         ),
     ] = "",
     model: Annotated[
@@ -32,7 +32,7 @@ def bench(
     inputs: Annotated[
         Path | None,
         typer.Option(
-            help=".txt (a line each) or .jsonl with source and target; a built-in set otherwise. For speech a folder of NAME.wav and NAME.txt."
+            help=".txt (a line each) or .jsonl with source and target; a built-in set otherwise. For speech a folder of NAME.wav and NAME.txt; for questions .jsonl with question, context and answers."
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first N lines only.")] = None,
@@ -48,7 +48,8 @@ def bench(
     """Measure bundles beside other engines: latency, memory, size and quality, interleaved, each in its own process."""
     from zen_edge.benchmarks.bench import Shape, busy, most_new_tokens
     from zen_edge.benchmarks.bench import bench as run
-    from zen_edge.benchmarks.engines import SPEECH
+    from zen_edge.benchmarks.engines import ANSWERS, SPEECH
+    from zen_edge.benchmarks.inputs import questions
     from zen_edge.benchmarks.measure import Setting
     from zen_edge.benchmarks.report import check_folder, write_report
     from zen_edge.benchmarks.speech import clips
@@ -62,7 +63,10 @@ def bench(
         raise typer.BadParameter("give --new-tokens or --max-new-tokens, not both.")
     shapes = [Shape(size, beams) for size in _numbers("--batch-sizes", batch_sizes) for beams in _numbers("--num-beams", num_beams)]
     engines = [name for name in against.split(",") if name.strip()]
-    if read_manifest(bundle[0]).task == SPEECH:
+    task = read_manifest(bundle[0]).task
+    if task == ANSWERS:
+        lines = questions(inputs, limit)
+    elif task == SPEECH:
         if inputs is None:
             raise InputError("speech is measured on clips: give --inputs FOLDER; python -m zen_edge.benchmarks.make_speech makes one.")
         lines = clips(inputs, limit)
