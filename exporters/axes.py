@@ -50,7 +50,7 @@ class Axes:
 
 
 def find_axes(own: OwnModule) -> tuple[Axes, dict[str, torch.Tensor]]:
-    """By running the module at other sizes: axes that may change alone first, then those of one size together. Also returns the example at sizes
+    """By running the module at other sizes: axes that may change alone first, then those of one size together; not features. Also returns the example at sizes
     that all differ, for the trace."""
     trials = _Trials(own)
     found: dict[tuple[Axis, ...], int] = {}
@@ -68,6 +68,8 @@ def find_axes(own: OwnModule) -> tuple[Axes, dict[str, torch.Tensor]]:
                         break
     while found and not trials.runs(found):  # each alone, but not all at once
         found.popitem()
+    for group in _widths(list(found), own):
+        del found[group]
     axes = Axes(_lettered(list(found), own))
     return axes, axes.resized(own.inputs, {letter: found[group] for letter, group in axes.letters.items()})
 
@@ -144,6 +146,19 @@ def _same_place_first(axes: list[Axis]) -> Iterator[tuple[Axis, ...]]:
     for place in sorted({axis for _, axis in axes}):
         yield tuple(one for one in axes if one[1] == place)
     yield from ((one,) for one in axes)
+
+
+def _widths(groups: list[tuple[Axis, ...]], own: OwnModule) -> list[tuple[Axis, ...]]:
+    """Groups of free axes that are the features of words, which attention needs fixed: the last ones of (B,S,D), or those that several inputs share
+    there. They are free only where nothing projects them, and stay as in the example unless the user names them."""
+    last = [group for group in groups if all(_is_last(own.inputs[name], axis) for name, axis in group)]
+    shared = any(len(group) > 1 for group in last)
+    others = {axis for group in groups for axis in group}
+    return [group for group in last if shared or all(own.inputs[name].dim() == 3 and (name, 1) in others for name, _ in group)]
+
+
+def _is_last(x: torch.Tensor, axis: int) -> bool:
+    return x.is_floating_point() and x.dim() >= 3 and axis == x.dim() - 1
 
 
 def _resized(x: torch.Tensor, axis: int, size: int) -> torch.Tensor:

@@ -25,6 +25,7 @@ from zen_edge.exporters.trace import OPSET, name_axes, quiet
 from zen_edge.module_names import stored_name
 
 GRAPH = "module"
+TRIED = 2048  # limits up to here are tried on the module
 SCOPES, STACK = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.stack_trace"
 
 
@@ -100,9 +101,8 @@ def _export(own: OwnModule, axes: Axes, example: Mapping[str, torch.Tensor]) -> 
     with torch.no_grad(), evaluated(own.module), quiet(), blamed(f"{own.name}: the trace of the module"):
         wrapped = _Call(own)
         wrapped.training = False
-        return torch.export.export(
-            wrapped, (tuple(example.values()),), dynamic_shapes=(shapes,), strict=False, prefer_deferred_runtime_asserts_over_guards=True
-        )
+        # Without deferred assertions, behind which a size that the code takes as a number (len(x)) would be free by name only.
+        return torch.export.export(wrapped, (tuple(example.values()),), dynamic_shapes=(shapes,), strict=False)
 
 
 def _placeholders(program: Any) -> list[torch.Tensor]:
@@ -113,7 +113,11 @@ def _placeholders(program: Any) -> list[torch.Tensor]:
 def _fixed(program: Any, own: OwnModule, axes: Axes) -> list[str]:
     """The letters whose size became a number in the trace."""
     values = dict(zip(own.inputs, _placeholders(program), strict=True))
-    return [letter for letter, group in axes.letters.items() if any(isinstance(values[name].shape[axis], int) for name, axis in group)]
+    return [letter for letter, group in axes.letters.items() if any(_is_number(values[name].shape[axis]) for name, axis in group)]
+
+
+def _is_number(size: Any) -> bool:
+    return isinstance(size, int) or not size.node.expr.free_symbols
 
 
 def _limits(program: Any, own: OwnModule, axes: Axes) -> dict[str, int]:
@@ -121,9 +125,20 @@ def _limits(program: Any, own: OwnModule, axes: Axes) -> dict[str, int]:
     found = {}
     for letter, ((name, axis), *_) in axes.letters.items():
         bounds = program.range_constraints.get(values[name].shape[axis].node.expr)
-        if bounds is not None and bounds.upper.is_Integer:
+        if bounds is not None and bounds.upper.is_Integer and _ends_at(own, axes, letter, int(bounds.upper)):
             found[f"max_{letter}"] = int(bounds.upper)
     return found
+
+
+def _ends_at(own: OwnModule, axes: Axes, letter: str, most: int) -> bool:
+    """Whether the module takes no larger size: a trace through a recurrent layer takes its own length for the largest."""
+    if most > TRIED:
+        return True
+    try:
+        own(axes.resized(own.inputs, {letter: most + 1}))
+    except ModuleError:
+        return True
+    return False
 
 
 def _to_onnx(own: OwnModule, program: Any) -> ir.Model:

@@ -51,7 +51,10 @@ def _whole_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> torch.Tensor | None:
-    """query (...,S,H), key (...,T,H), value (...,T,V) -> (...,S,V); None where the operator has no kernel for the type."""
+    """query (...,S,H), key (...,T,H), value (...,T,V) -> (...,S,V); None where the operator has no kernel for the type, or the
+    size of the heads is free."""
+    if not isinstance(query.shape[-1], int) or not isinstance(value.shape[-1], int):
+        return None
     if query.dtype != torch.float32 or dropout_p or (attn_mask is not None and attn_mask.dtype not in (torch.bool, torch.float32)):
         return None
     if enable_gqa:  # each of the key's heads for the neighbouring query heads that share it

@@ -24,7 +24,7 @@ Tell = Callable[[str], None]
 def compare(
     folder: Path, manifest: Manifest, own: OwnModule, *, bisect: bool = False, tell: Tell = lambda step: None
 ) -> tuple[ParityReport, dict[str, int]]:
-    """Every output at the sizes of the example and at others, smaller, larger, all equal and all 1; those at which PyTorch fails are left out.
+    """Every output at the sizes of the example and at others, smaller, larger, twice as large, all equal and all 1; those at which PyTorch fails are left out.
 
     Returns the report and what it counts. CheckFailedError for other weights.
     """
@@ -63,6 +63,7 @@ def _cases(own: OwnModule, manifest: Manifest) -> Iterator[tuple[str, Mapping[st
         {letter: size + 1 + i for i, (letter, size) in enumerate(here.items())},
         {letter: max(1, size // 2 - i % 2) for i, (letter, size) in enumerate(here.items())},
         dict.fromkeys(here, 4),
+        {letter: 2 * size + 9 + i for i, (letter, size) in enumerate(here.items())},  # beyond any size that the trace was given
         *(here | {letter: 1} for letter in here),
     ):
         sizes = {letter: min(size, manifest.limits.get(f"max_{letter}", size)) for letter, size in sizes.items()}
