@@ -189,7 +189,7 @@ SPELLINGS = {
     "permute": (fused_by_permute, None, 1),
     "einsum": (einsum, KEYS, 1),
     "einsum, heads inside": (einsum_heads_inside, None, 1),
-    "heads in the batch": (heads_in_the_batch, KEYS.float(), 1),
+    "heads in the batch": (heads_in_the_batch, KEYS[:2].float(), 1),
     "heads by split": (heads_by_split, None, 1),
     "channels first": (channels_first, None, 1),
     "keys first": (keys_first, None, 1),
