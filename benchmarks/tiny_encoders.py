@@ -23,8 +23,19 @@ ENCODER_SIZES = {name: size for name, size in SIZES.items() if name != "relative
     "max_relative_positions": 16,
     "position_buckets": 8,
     "type_vocab_size": 2,
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "default_language": "en_XX",
 }
-SPECIAL = {"pad_token_id": PAD, "bos_token_id": CLS, "eos_token_id": SEP, "cls_token_id": CLS, "sep_token_id": SEP, "mask_token_id": MASK}
+SPECIAL = {
+    "pad_token_id": PAD,
+    "bos_token_id": CLS,
+    "eos_token_id": SEP,
+    "cls_token_id": CLS,
+    "sep_token_id": SEP,
+    "mask_token_id": MASK,
+    "decoder_start_token_id": SEP,
+}
 
 
 def tasks_of(model_type: str) -> list[str]:

@@ -2,6 +2,9 @@
 
     encoder graph:  input_ids, attention_mask (B,T) [, token_type_ids (B,T)] [, mask_positions (B,M)]  ->  the outputs of the task, see zen_edge/tasks.py
 
+Some models answer otherwise for a text that is padded than for the same one alone: they convolve over padding, or have no mask. Which do is measured, and
+the graph of those has no mask: the runtime gives them texts of one length.
+
 A model that fills masks gives scores (B,M,V) at the places it is asked for only: those of every place would be gigabytes.
 """
 
@@ -35,8 +38,9 @@ from zen_edge.exporters.trace import export_graph
 from zen_edge.tasks import ENCODER_OUTPUTS
 
 GRAPH = "encoder"
-TYPES, PLACES = "token_type_ids", "mask_positions"
+MASK, TYPES, PLACES = "attention_mask", "token_type_ids", "mask_positions"
 EXAMPLE = (2, 7, 3)  # B, T, M: sizes that no weight has
+LEAST = 2  # tokens: a trace takes lengths of one apart, and some models look at neighbours
 SAME = 1e-4  # of the largest score: one head, whether it is given every place or some
 
 # By task: transformers' class, and the model types that have it, with the class of each.
@@ -100,7 +104,7 @@ def drop_what_is_not_read(model: PreTrainedModel, missing: Sequence[str], task: 
     for name, weight in known.items():
         weight.requires_grad_(name in absent)
     with torch.enable_grad():
-        out = model(**_example(model), return_dict=True)
+        out = _tried(model)
         read = any(out[name].requires_grad for name in ENCODER_OUTPUTS[task])
     for name, weight in known.items():
         weight.requires_grad_(before[name])
@@ -109,6 +113,15 @@ def drop_what_is_not_read(model: PreTrainedModel, missing: Sequence[str], task: 
     for weight in absent.values():
         weight.data.zero_()
     return [name for name in missing if name not in absent]
+
+
+def _tried(model: PreTrainedModel) -> Any:
+    """What the model says of a text without anything else. UnsupportedModelError where it asks for more."""
+    try:
+        return model(**_example(model), return_dict=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UnsupportedModelError(f"{model.config.model_type} cannot be run on a text alone ({type(error).__name__}: {reason}).") from error
 
 
 def _require_text_only(model: PreTrainedModel) -> None:
@@ -126,7 +139,7 @@ def _example(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 @dataclass(frozen=True)
 class Reading:
-    """inputs: what the graph reads beside input_ids and attention_mask. gathered: whether the head of a model that fills masks says of some places what it says of
+    """inputs: what the graph reads beside input_ids. gathered: whether the head of a model that fills masks says of some places what it says of
     all of them, so that it is given no others."""
 
     inputs: tuple[str, ...]
@@ -136,7 +149,8 @@ class Reading:
     def of(cls, model: PreTrainedModel, tokenizer: Any, task: str) -> Reading:
         types = TYPES in tokenizer.model_input_names and _reads_types(model, task)
         places = task == "fill-mask"
-        return cls((TYPES,) * types + (PLACES,) * places, places and _head_by_places(model))
+        masked = _honours_padding(model, task)
+        return cls((MASK,) * masked + (TYPES,) * types + (PLACES,) * places, places and _head_by_places(model))
 
 
 @torch.no_grad()
@@ -152,6 +166,25 @@ def _reads_types(model: PreTrainedModel, task: str) -> bool:
     except IndexError:  # there is one kind only
         return False
     return not torch.equal(first, second)
+
+
+@torch.no_grad()
+def _honours_padding(model: PreTrainedModel, task: str) -> bool:
+    inputs = _example(model)
+    T, padding = EXAMPLE[1], 1 if model.config.pad_token_id is None else model.config.pad_token_id
+    padded = {"input_ids": _wider(inputs["input_ids"], padding), MASK: _wider(inputs[MASK], 0)}
+    for name in ENCODER_OUTPUTS[task]:
+        alone, found = (model(**given, return_dict=True)[name] for given in (inputs, padded))
+        if found.shape != alone.shape:  # one for every token
+            found = found[:, :T]
+        if not (found - alone).abs().max() <= SAME * alone.abs().max():
+            return False
+    return True
+
+
+def _wider(x: torch.Tensor, filler: int) -> torch.Tensor:
+    """(1,T) -> (1,T+M)."""
+    return torch.nn.functional.pad(x, (0, EXAMPLE[2]), value=filler)
 
 
 @torch.no_grad()
@@ -210,8 +243,9 @@ class _Encoder(torch.nn.Module):
 def trace(model: PreTrainedModel, task: str, reading: Reading, limits: Limits) -> ir.Model:
     """Fused through transformers' interface where the model goes through it; another's attention stays as it is, unless its architecture's file
     says it with the operator."""
-    B, T, M = (torch.export.Dim(name, min=1, max=most) for name, most in (("B", 2**16), ("T", limits.source or 2**20), ("M", 2**20)))
-    names = ["input_ids", "attention_mask", *reading.inputs]
+    most = {"B": 2**16, "T": limits.source or 2**20, "M": 2**20}
+    B, T, M = (torch.export.Dim(name, min=LEAST if name == "T" else 1, max=size) for name, size in most.items())
+    names = ["input_ids", *reading.inputs]
     axes = {PLACES: {0: B, 1: M}}
     example = [torch.ones(EXAMPLE[0], EXAMPLE[2 if name == PLACES else 1], dtype=torch.long) for name in names]
     return export_graph(

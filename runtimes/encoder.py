@@ -15,6 +15,7 @@ from zen_edge.runtimes.session import find_provider
 from zen_edge.runtimes.sized_session import SizedSession
 
 IDS, MASK = "input_ids", "attention_mask"
+LEAST = 2  # tokens: graphs are traced for so many and more
 
 Row = Mapping[str, Sequence[int]]
 """One input by the names of the graph's: input_ids (T), and whatever else it reads; what it does not read is left out, what is lacking is 0."""
@@ -36,16 +37,25 @@ class Encoder:
         return self._session.inputs
 
     def run(self, rows: Sequence[Row]) -> Iterator[tuple[int, Found]]:
-        """(place, outputs) of every row, the shortest first: rows of like length go side by side, none padded beyond the longest beside it."""
-        for places in batches([len(row[IDS]) for row in rows], num_beams=1):
-            yield from zip(places, self._batch([rows[place] for place in places]), strict=True)
+        """(place, outputs) of every row, the shortest first: rows of like length go side by side, none padded beyond the longest beside it. A graph without a
+        mask would read the padding: there they are of one length."""
+        lengths = [len(row[IDS]) for row in rows]
+        groups = (
+            [list(range(len(rows)))]
+            if MASK in self.reads
+            else [[i for i, one in enumerate(lengths) if one == length] for length in sorted({*lengths})]
+        )
+        for group in groups:
+            for members in batches([lengths[place] for place in group], num_beams=1):
+                places = [group[member] for member in members]
+                yield from zip(places, self._batch([rows[place] for place in places]), strict=True)
 
     def feeds(self, rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
         """What the graph reads of rows side by side, by name, (B,T) each, or (B,M) of places."""
         feeds = {name: self._padded(name, rows) for name in self.reads if name != MASK}
         if MASK in self.reads:
             lengths = np.array([len(row[IDS]) for row in rows])
-            feeds[MASK] = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+            feeds[MASK] = (np.arange(feeds[IDS].shape[1]) < lengths[:, None]).astype(np.int64)
         return feeds
 
     def _batch(self, rows: Sequence[Row]) -> Iterator[Found]:
@@ -58,7 +68,9 @@ class Encoder:
     def _padded(self, name: str, rows: Sequence[Row]) -> NDArray[np.int64]:
         """(B,T), or (B,M) of places."""
         given = [row.get(name, ()) for row in rows]
-        width = max(max(map(len, given)), *(len(row[IDS]) for row in rows if self._axes[name] == self._axes[IDS]), 1)
+        of_tokens = self._axes[name] == self._axes[IDS]
+        least = LEAST if of_tokens and MASK in self.reads else 1
+        width = max(max(map(len, given)), *(len(row[IDS]) for row in rows if of_tokens), least)
         batch = np.full((len(rows), width), self._pad.get(name, 0), np.int64)
         for i, values in enumerate(given):
             batch[i, : len(values)] = values

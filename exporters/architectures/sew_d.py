@@ -21,8 +21,8 @@ def refuse(config: Any) -> str | None:
     )
 
 
-def _attention(
-    attention: DisentangledSelfAttention, hidden_states: torch.Tensor, attention_mask: torch.Tensor, rel_embeddings: torch.Tensor, **_: Any
+def disentangled(
+    attention: Any, hidden_states: torch.Tensor, attention_mask: torch.Tensor, rel_embeddings: torch.Tensor, **_: Any
 ) -> tuple[torch.Tensor, None]:
     """hidden_states (B,T,D), attention_mask (B,1,1,T), rel_embeddings (2K,D), one for each distance from -K -> (B,T,D)."""
     heads = (attention.num_attention_heads, attention.attention_head_size)
@@ -62,5 +62,5 @@ def _encode(encoder: SEWDEncoder, hidden_states: torch.Tensor, attention_mask: t
 @contextmanager
 def tracing(model: Any) -> Iterator[None]:
     attention, encoders = ([m for m in model.modules() if isinstance(m, kind)] for kind in (DisentangledSelfAttention, SEWDEncoder))
-    with replaced(attention, _attention), replaced(encoders, _encode):
+    with replaced(attention, disentangled), replaced(encoders, _encode):
         yield

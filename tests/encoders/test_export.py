@@ -14,7 +14,7 @@ from zen_edge.errors import CheckpointError, UnsupportedModelError, ZenEdgeError
 from zen_edge.exporters import export
 from zen_edge.exporters.attention import fused_attention, fused_mask
 from zen_edge.exporters.checkpoint import load_checkpoint
-from zen_edge.exporters.encoders import PLACES, TYPES, Reading, class_of, encoder_task, head
+from zen_edge.exporters.encoders import MASK, PLACES, TYPES, Reading, class_of, encoder_task, head
 from zen_edge.exporters.limits import Limits
 from zen_edge.inputs import BUILT_IN
 from zen_edge.manifest import read_manifest
@@ -108,12 +108,14 @@ def test_a_model_that_reads_more_than_text_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("model_type", "task", "types", "inputs"),
     [
-        ("bert", "text-classification", True, (TYPES,)),
-        ("bert", "text-classification", False, ()),  # the tokenizer does not tell
-        ("roberta", "token-classification", True, (TYPES,)),
-        ("distilbert", "token-classification", True, ()),
-        ("electra", "fill-mask", True, (TYPES, PLACES)),
-        ("modernbert", "fill-mask", True, (PLACES,)),
+        ("bert", "text-classification", True, (MASK, TYPES)),
+        ("bert", "text-classification", False, (MASK,)),  # the tokenizer does not tell
+        ("roberta", "token-classification", True, (MASK, TYPES)),
+        ("distilbert", "token-classification", True, (MASK,)),
+        ("electra", "fill-mask", True, (MASK, TYPES, PLACES)),
+        ("modernbert", "fill-mask", True, (MASK, PLACES)),
+        ("convbert", "token-classification", True, (TYPES,)),  # convolves over padding
+        ("fnet", "text-embedding", True, (TYPES,)),  # has no mask
     ],
 )
 def test_types_are_read_where_the_model_reads_them_and_the_tokenizer_tells_them(model_type, task, types, inputs):
@@ -122,7 +124,7 @@ def test_types_are_read_where_the_model_reads_them_and_the_tokenizer_tells_them(
 
 def test_one_kind_of_types_is_none():
     model = tiny_encoder("roberta", "text-classification", type_vocab_size=1)
-    assert Reading.of(model, tiny_pair_tokenizer(), "text-classification").inputs == ()
+    assert Reading.of(model, tiny_pair_tokenizer(), "text-classification").inputs == (MASK,)
 
 
 @pytest.mark.parametrize(("model_type", "limit"), [("bert", 128), ("roberta", 126), ("mpnet", 126), ("distilbert", 128), ("modernbert", None)])
