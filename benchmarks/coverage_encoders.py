@@ -104,7 +104,7 @@ def page(rows: Iterable[Row]) -> str:
         f"## Exported: {len(good)}",
         "",
         "Attention: layers that are one fused operator, and layers that are not, of two (models with more have more kinds of layers). By task: the largest",
-        "difference in fp32 over the largest value; a dash where transformers has no such model, or where it is refused. Every label, word and place that is",
+        "difference in fp32 over the largest value; a dash where transformers has no such model, where it is refused, or where it was not tried. Every label, word and place that is",
         "chosen is PyTorch's, but for ties. int8: the lowest cosine of the outputs of the first task.",
         "",
         f"| model type | attention | {' | '.join(ENCODER_OUTPUTS)} | int8 |",
