@@ -22,7 +22,7 @@ from zen_edge.manifest import read_manifest
 SCORED = {
     "summarization": "ROUGE-1/2/L are mean F-measures against the given targets, words stemmed, of the rouge-score library.",
     SPEECH: "WER is the word error rate in percent against the given words, case and punctuation left out, of the jiwer library: less is better. "
-    "encoder_ms is the encoder's part of a call; decoder_ms_per_token is the rest of it, reading the file and features included, over its tokens; "
+    "encoder_ms is the encoder's part of a call, encoder_ms_per_clip of each of its clips, which one window holds up to 30 seconds; decoder_ms_per_token is the rest of it, reading the file and features included, over its tokens; "
     "real_time_factor is seconds for a second of sound. Every engine is told the language, and falls back to no other temperature.",
 }
 SCORED |= {

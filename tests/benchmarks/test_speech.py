@@ -106,6 +106,8 @@ def test_figures_of_speech(tmp_path: Path) -> None:
     (row,) = case_rows([measured], 1, 1, lines, "zen-edge int8", "zen-edge int8", SPEECH, [5, 10, 5])
     assert (row["real_time_factor"], row["encoder_ms"], row["decoder_ms_per_token"]) == (0.1, 300, 20)
     assert row["quality"]["wer"] == 25
+    (pair,) = case_rows([measured], 2, 1, lines, "zen-edge int8", "zen-edge int8", SPEECH, [5, 10, 5])
+    assert (pair["encoder_ms"], pair["encoder_ms_per_clip"]) == (300, 150)
     report = {"setting": {"task": SPEECH}, "cases": [row]}
     assert {"encoder ms", "ms/token", "x real time", "WER %"} <= set(columns(report))
     assert len(cells(row)) == len(columns(report)) - 1
