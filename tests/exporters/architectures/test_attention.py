@@ -14,13 +14,16 @@ from zen_edge.runtimes.attention import Attending
 from zen_edge.runtimes.batching import pad
 
 from .conftest import FAMILIES
-from .test_same_as_generate import LINES, every
+from .test_same_as_generate import LINES
 
 TOLERANCE = 1e-4  # of weights from 0 to 1; random weights blow up the rounding errors of some families
+EVERY_TIME = ("bart", "t5-gated")  # traced for other tests too; relative positions in the second
 IN_BLOCKS = {"pegasus_x"}
 
 
-@pytest.mark.parametrize("name", [every(name) for name in FAMILIES if name not in IN_BLOCKS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in EVERY_TIME else pytest.mark.sweep) for name in FAMILIES if name not in IN_BLOCKS]
+)
 def test_in_a_padded_batch(export_family, keep_attention, name):
     exported = export_family(name)
     folder = keep_attention(exported.bundle.path)
