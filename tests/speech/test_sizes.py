@@ -19,6 +19,7 @@ from .conftest import RATE, Theirs, without_end
 pytestmark = pytest.mark.sweep
 HEAD = 8  # 64 in all of them
 MOST_ENCODER_LAYERS = 3  # of up to 32
+SHORT = {"max_new_tokens": 16}
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,14 @@ SIZES = {
 EVERY: tuple[dict[str, Any], ...] = (
     {},
     {"return_timestamps": True},
-    {"num_beams": 3, "max_new_tokens": 12},
+    {"num_beams": 3},
     {"suppress_tokens": list(range(1000, 9000)), "begin_suppress_tokens": [220, 300]},
 )
 MULTILINGUAL: tuple[dict[str, Any], ...] = (
     {"task": "transcribe"},
     {"language": "german"},
     {"language": "su", "task": "translate", "return_timestamps": True},
-    {"task": "translate", "num_beams": 2, "max_new_tokens": 12},
+    {"task": "translate", "num_beams": 2},
 )
 
 
@@ -90,14 +91,14 @@ def test_the_same_tokens(name, tmp_path: Path, sounds):
     ids = theirs.tokenizer.get_prompt_ids("The test", return_tensors="pt")
     own = {"language": "yue"} if size.languages == 100 else {"language": "en"} if size.multilingual else {}
     with zen_edge.load(tmp_path / "bundle", threads=1) as pipeline:
-        cases = [(options, options) for options in (*EVERY, *(MULTILINGUAL if size.multilingual else ()), own)]
-        for ours, options in [*cases, ({"prompt": "The test", **own}, {"prompt_ids": ids, **own})]:
+        cases = [({**SHORT, **options}, {**SHORT, **options}) for options in (*EVERY, *(MULTILINGUAL if size.multilingual else ()), own)]
+        for ours, options in [*cases, ({"prompt": "The test", **own, **SHORT}, {"prompt_ids": ids, **own, **SHORT})]:
             for seed, seconds in enumerate((2.0, 0.4)):
                 audio = sounds(seconds, seed)
                 found = pipeline.generate(audio, sampling_rate=RATE, window="full", **ours)[0][0]
                 assert without_end(found.tokens, end) == theirs.generate(audio, **options), (ours, seconds)
                 assert len(found.tokens) > 3
         audio = sounds(33.0, 2)
-        found = pipeline.generate(audio, sampling_rate=RATE, max_new_tokens=16, **own)[0][0]
-        assert without_end(found.tokens, end) == theirs.generate(audio, long=True, return_timestamps=True, max_new_tokens=16, **own)
+        found = pipeline.generate(audio, sampling_rate=RATE, **SHORT, **own)[0][0]
+        assert without_end(found.tokens, end) == theirs.generate(audio, long=True, return_timestamps=True, **SHORT, **own)
         assert found.language == own.get("language", "en")
