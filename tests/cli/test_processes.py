@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("bench", "demo", "doctor", "export", "inspect", "parity", "run")
+COMMANDS = ("attend", "bench", "demo", "doctor", "export", "inspect", "parity", "quantize", "run")
 HEAVY = ("torch", "transformers", "onnxruntime", "onnx", "onnx_ir", "tokenizers", "sentencepiece", "sacrebleu", "matplotlib")
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and pipes as POSIX has them")
 
