@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from zen_edge.budget import OF_LAYERS, QUICK, SCORES, TRIED, Budget, Trial, confirmed, furthest, parts_to_try, path
 from zen_edge.bundle import Bundle
 from zen_edge.check_quantized import compare
-from zen_edge.errors import CheckFailedError, MissingDependencyError, OptionError
-from zen_edge.files import new_folder
-from zen_edge.recipe import PRECISIONS, Recipe
+from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError
+from zen_edge.files import MANIFEST, new_folder
+from zen_edge.inputs import Line, read_lines
+from zen_edge.manifest import Manifest, read_manifest
+from zen_edge.recipe import GROUPS, PRECISIONS, Recipe
+from zen_edge.sensitivity import Measure
+from zen_edge.text_scores import require_scores
 
 Tell = Callable[[str], None]
+Advance = Callable[[str, int, int], None]
+"""(what is measured next, how many are done, of how many)"""
+FEWEST = 16  # lines, half of them held out
+GENERATING = ("translation", "summarization", "speech-recognition")
 
 
 def quantize(bundle: Path, out: Path, *, precision: str, verify: bool, force: bool, tell: Tell) -> Bundle:
@@ -29,11 +40,21 @@ def quantize(bundle: Path, out: Path, *, precision: str, verify: bool, force: bo
 
 def write(bundle: Path, folder: Path, recipe: Recipe, tell: Tell) -> Bundle:
     """`exporters.bundles.quantize_bundle`, or MissingDependencyError where its libraries are not there."""
+    made: Bundle = _exporter().quantize_bundle(bundle, folder, recipe, tell)
+    return made
+
+
+def _require_fp32(bundle: Path) -> Manifest:
+    manifest: Manifest = _exporter().require_fp32(bundle)
+    return manifest
+
+
+def _exporter() -> Any:
     try:
-        from zen_edge.exporters.bundles import quantize_bundle
+        from zen_edge.exporters import bundles
     except ImportError as error:
         raise MissingDependencyError(f'quantizing needs {error.name}: pip install "zen-edge[quantize]".') from error
-    return quantize_bundle(bundle, folder, recipe, tell)
+    return bundles
 
 
 def require_same(before: Path, after: Path) -> None:
@@ -41,3 +62,132 @@ def require_same(before: Path, after: Path) -> None:
     report = compare(before, after)
     if not report.passed:
         raise CheckFailedError(f"the quantized bundle does not say what the fp32 bundle says, and was not kept: {'; '.join(report.failures[:3])}.")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A recipe that was measured. loss: by the budget's metric on the lines to search on, None where only outputs were compared."""
+
+    name: str
+    recipe: Recipe
+    error: float
+    megabytes: float
+    milliseconds: float
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """fp32: the bundle as it was. groups, layers: each part alone in each precision; tried: whole recipes; chosen: the last of them that held, held_out: its loss
+    on the lines held out."""
+
+    bundle: Bundle
+    budget: Budget
+    fp32: Point
+    alone: tuple[Point, ...]
+    tried: tuple[Point, ...]
+    chosen: Point
+    held_out: float
+
+
+def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest: bool, force: bool, advance: Advance) -> Found:
+    """The smallest recipe, or the fastest here, whose loss against `bundle` is within `budget` on half of the lines and on the other half too.
+
+    What was measured is kept beside `out` until the search ends. CheckFailedError, with the best that was found, where no recipe is within the budget.
+    """
+    asked = Budget.parse(budget)
+    manifest = _require_fp32(bundle)
+    lines = _lines(inputs, asked, manifest.task)
+    kept = out.parent / f".{out.name[:50]}.search.json"
+    key = hashlib.sha256(f"{(bundle / MANIFEST).read_text()} {lines} {asked.metric}".encode()).hexdigest()
+    with new_folder(out, force=force) as folder:
+        measure = Measure(
+            bundle, manifest.task, asked, (lines[::2], lines[1::2]), lambda into, recipe: write(bundle, into, recipe, _silent), kept, key
+        )
+        fp32 = _point("fp32", measure, Recipe.uniform("fp32"))
+        layers = _layers(bundle)
+        alone = _sensitivities(measure, layers, fastest, advance)
+        changeable = parts_to_try(layers)
+        recipes = path([_trial(point, fp32, fastest) for point in alone if point.name.split()[0] in changeable])
+
+        def loss(half: int) -> Callable[[Recipe], float]:
+            def measured(recipe: Recipe) -> float:
+                advance(f"recipe {recipes.index(recipe)} of {len(recipes) - 1}", len(alone), len(alone))
+                return measure.loss(recipe, half)
+
+            return measured
+
+        within = furthest(recipes, loss(0), asked.most)
+        place = confirmed(recipes, within, loss(1), asked.most)
+        tried = tuple(
+            replace(_point(f"recipe {i}", measure, recipe), loss=measure.loss(recipe, 0))
+            for i, recipe in enumerate(recipes)
+            if i and measure.has_loss(recipe)
+        )
+        if place == 0:
+            best = min(tried, key=lambda point: point.loss or 0.0, default=fp32)
+            raise CheckFailedError(
+                f"no recipe is within {budget} on the lines searched and those held out: the best found loses {best.loss or 0:.3g} at {best.megabytes:.1f} MB "
+                f"({fp32.megabytes:.1f} MB in fp32). Give more lines, or a wider budget."
+            )
+        made = write(bundle, folder, recipes[place], _silent)
+        chosen = next(point for point in tried if point.recipe == recipes[place])
+    measure.forget()
+    return Found(replace(made, path=out), asked, fp32, tuple(alone), tried, chosen, measure.loss(recipes[place], 1))
+
+
+def _silent(step: str) -> None:
+    pass
+
+
+def _lines(inputs: Path, budget: Budget, task: str) -> Sequence[Line]:
+    lines = read_lines(inputs)
+    if budget.metric in SCORES:
+        if task not in GENERATING:
+            raise OptionError(f"{budget.metric} is a score of texts, and a bundle for {task} says none: choose tokens or cosine.")
+        require_scores(task)
+        if (budget.metric == "wer") != (task == "speech-recognition") and budget.metric != "chrf":
+            raise OptionError(f"{budget.metric} is not measured for {task}.")
+        if budget.metric == "rouge" and task != "summarization":
+            raise OptionError(f"rouge is measured for summarization, and the bundle is for {task}: choose chrf or bleu.")
+        lines = tuple(line for line in lines if line.target is not None)
+    if len(lines) < FEWEST:
+        raise InputError(
+            f"a budget is measured on {FEWEST} lines or more{' with a target' if budget.metric in SCORES else ''}, and {inputs.name} has {len(lines)}."
+        )
+    return lines
+
+
+def _layers(bundle: Path) -> dict[str, list[int]]:
+    """The layers that each group of the bundle's weights has, [] for one that is not told apart."""
+    import onnx_ir as ir
+
+    from zen_edge.exporters.quantization.parts import parts
+
+    found: dict[str, set[int]] = {}
+    for graph in read_manifest(bundle).graphs:
+        for part in parts(ir.load(bundle / graph.file).graph):
+            found.setdefault(part.group, set()).update(() if part.layer is None else (part.layer,))
+    return {group: sorted(layers) for group, layers in found.items()}
+
+
+def _sensitivities(measure: Measure, layers: dict[str, list[int]], fastest: bool, advance: Advance) -> list[Point]:
+    """Every group, and then every layer of those that have several."""
+    groups = [group for group in GROUPS if group in layers]
+    wanted = [(group, precision) for group in groups for precision in (QUICK if fastest else TRIED)]
+    wanted += [(part, precision) for part in parts_to_try(layers) if part not in groups for precision in OF_LAYERS[fastest]]
+    found = []
+    for done, (part, precision) in enumerate(wanted):
+        advance(f"{part} in {precision}", done, len(wanted))
+        found.append(_point(f"{part} {precision}", measure, Recipe.uniform("fp32").changed(part, precision)))
+    return found
+
+
+def _point(name: str, measure: Measure, recipe: Recipe) -> Point:
+    told = measure.alone(recipe)
+    return Point(name, recipe, told["error"], told["bytes"] / 1e6, 1e3 * told["seconds"])
+
+
+def _trial(point: Point, fp32: Point, fastest: bool) -> Trial:
+    part, precision = point.name.split()
+    return Trial(part, precision, point.error, fp32.milliseconds - point.milliseconds if fastest else fp32.megabytes - point.megabytes)

@@ -35,3 +35,14 @@ def steps(quiet: bool = False) -> Iterator[Callable[[str], None]]:
     finally:
         if status is not None:
             status.stop()
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives a function that is told what is done next, how many things are done, and of how many: a bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda name, done, total: progress.update(task, description=name, completed=done, total=total)

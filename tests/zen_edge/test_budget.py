@@ -1,0 +1,65 @@
+"""Budgets: how they are written, the order of recipes, and what is taken of them."""
+
+from itertools import pairwise
+
+import pytest
+
+from zen_edge.budget import Budget, Trial, confirmed, furthest, parts_to_try, path
+from zen_edge.errors import OptionError
+from zen_edge.recipe import Recipe
+
+TRIALS = (
+    Trial("embeddings", "int8", 0.001, 6.0),
+    Trial("embeddings", "int4", 0.004, 7.0),
+    Trial("encoder", "int8", 0.0009, 3.0),
+    Trial("encoder", "int4", 0.09, 3.5),
+    Trial("feed-forward", "int8", 0.02, -0.1),  # gains nothing
+)
+
+
+def test_a_budget_is_a_metric_and_a_number():
+    assert (Budget.parse("chrf=0.3").most, Budget.parse("tokens=0.99").most) == (0.3, pytest.approx(0.01))
+    assert Budget.parse("bleu=1").loss(before=40.0, after=39.5) == 0.5
+    assert Budget.parse("wer=1").loss(before=10.0, after=10.5) == 0.5  # of which less is better
+
+
+@pytest.mark.parametrize("text", ["", "chrf", "chrf=", "chrf=x", "chrf=-1", "chrf=nan", "tokens=1.5", "cosine=2", "meteor=1", "chrf=101"])
+def test_what_is_no_budget(text):
+    with pytest.raises(OptionError) as caught:
+        Budget.parse(text)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_recipes_begin_with_what_costs_least_for_what_it_saves():
+    found = path(TRIALS)
+    changes = [set(after.parts.items()) - set(before.parts.items()) for before, after in pairwise(found)]
+    assert found[0] == Recipe.uniform("fp32")
+    assert changes == [{("embeddings", "int8")}, {("encoder", "int8")}, {("embeddings", "int4")}, {("encoder", "int4")}]
+    assert found[-1].precision_of("feed-forward") == "fp32"
+
+
+@pytest.mark.parametrize("most", range(7))
+def test_the_last_recipe_within_the_budget_is_found_in_few_steps(most):
+    recipes = path(TRIALS)
+    losses = dict(zip(map(str, recipes), (0, 1, 2, 4, 6), strict=True))
+    asked = []
+
+    def loss(recipe: Recipe) -> float:
+        asked.append(recipe)
+        return losses[str(recipe)]
+
+    place = furthest(recipes, loss, most)
+    assert [*losses.values()][place] <= most
+    assert place == len(recipes) - 1 or [*losses.values()][place + 1] > most
+    assert len(asked) <= 3
+
+
+def test_lines_held_out_take_recipes_back():
+    recipes = path(TRIALS)
+    assert confirmed(recipes, 4, lambda recipe: 0.0, 0.1) == 4
+    assert confirmed(recipes, 4, lambda recipe: 1.0 if recipes.index(recipe) > 2 else 0.0, 0.1) == 2
+    assert confirmed(recipes, 4, lambda recipe: 1.0, 0.1) == 0
+
+
+def test_layers_stand_for_their_group_where_there_are_several():
+    assert parts_to_try({"encoder": [0, 1], "embeddings": [], "feed-forward": [0]}) == ["embeddings", "encoder.0", "encoder.1", "feed-forward"]
