@@ -200,7 +200,7 @@ def difference(name: str, reference: Array, bundle: Array, tolerance: Tolerance,
             return failed(f"{bad} of {values.size} values of the {who} are NaN or infinite")
     max_abs, largest = float(np.abs(a - b).max()), float(np.abs(a).max())
     max_rel = max_abs / largest if largest else (0.0 if max_abs == 0 else math.inf)
-    similarity = _cosine(a, b)
+    similarity = cosine(a, b)
     wrong = []
     if exact and (different := int(np.count_nonzero(reference != bundle))):
         wrong.append(f"{different} of {a.size} {reference.dtype} values differ")
@@ -211,7 +211,8 @@ def difference(name: str, reference: Array, bundle: Array, tolerance: Tolerance,
     return OutputDifference(name, max_abs, max_rel, similarity, not wrong, ", ".join(wrong))
 
 
-def _cosine(a: Array, b: Array) -> float:
+def cosine(a: Array, b: Array) -> float:
+    """Of two rows of numbers."""
     norms = [np.linalg.norm(x / (np.abs(x).max() or 1)) for x in (a, b)]  # scaled first, so that no square overflows
     if not all(norms):
         return 1.0 if not any(norms) else 0.0

@@ -18,6 +18,7 @@ from zen_edge.check_quantized import Probe, probe
 from zen_edge.errors import InputError, ZenEdgeError
 from zen_edge.files import write_whole
 from zen_edge.inputs import Line
+from zen_edge.parity import cosine
 from zen_edge.recipe import Recipe
 from zen_edge.text_scores import scores
 
@@ -89,9 +90,7 @@ class Measure:
             given = self._probes[half] = tried, _last(tried.outputs(self.bundle))
         tried, expected = given
         found = _last(tried.outputs(folder))
-        cosines = [
-            float(np.vdot(a, b) / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-30)) for a, b in ((expected[name], found[name]) for name in expected)
-        ]
+        cosines = [cosine(expected[name].ravel(), found[name].ravel()) for name in expected]
         same = [float((expected[name].argmax(axis=-1) == found[name].argmax(axis=-1)).mean()) for name in expected]
         return min(cosines), min(same)
 
