@@ -65,15 +65,20 @@ def trace_module(own: OwnModule, declared: Declared | None = None) -> Traced:
 
 
 class _Call(torch.nn.Module):
-    """The module as a function of a tuple of tensors; an output that is an input, or another output, is a value of its own."""
+    """The module as a function of a tuple of tensors; an output that is an input, or another output, is a value of its own. Axes of one letter are
+    said to have one size, so that the trace takes what is computed of them for the same."""
 
-    def __init__(self, own: OwnModule) -> None:
+    def __init__(self, own: OwnModule, axes: Axes) -> None:
         super().__init__()
-        self.module, self._names = own.module, tuple(own.inputs)
+        self.module, self._names, self._groups = own.module, tuple(own.inputs), tuple(axes.letters.values())
 
     def forward(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        given = dict(zip(self._names, inputs, strict=True))
+        for (first, at), *others in self._groups:
+            for name, axis in others:
+                torch._check(given[first].shape[at] == given[name].shape[axis])
         with Spellings():
-            found = named_outputs(call(self.module, dict(zip(self._names, inputs, strict=True)))).values()
+            found = named_outputs(call(self.module, given)).values()
         seen = {id(one) for one in inputs}
         fresh = []
         for one in found:
@@ -99,10 +104,14 @@ def _require_steady(own: OwnModule) -> dict[str, torch.Tensor]:
 def _export(own: OwnModule, axes: Axes, example: Mapping[str, torch.Tensor]) -> Any:
     shapes = tuple(dict.fromkeys(axes.of(name), torch.export.Dim.AUTO) for name in own.inputs)
     with torch.no_grad(), evaluated(own.module), quiet(), blamed(f"{own.name}: the trace of the module"):
-        wrapped = _Call(own)
+        wrapped = _Call(own, axes)
         wrapped.training = False
-        # Without deferred assertions, behind which a size that the code takes as a number (len(x)) would be free by name only.
-        return torch.export.export(wrapped, (tuple(example.values()),), dynamic_shapes=(shapes,), strict=False)
+        # Assertions are not deferred, because a size that the code takes as a number (len(x)) would be free behind them by name only; but without, the
+        # trace pins the length of recurrent layers.
+        defer = any(isinstance(layer, torch.nn.RNNBase) for layer in own.module.modules())
+        return torch.export.export(
+            wrapped, (tuple(example.values()),), dynamic_shapes=(shapes,), strict=False, prefer_deferred_runtime_asserts_over_guards=defer
+        )
 
 
 def _placeholders(program: Any) -> list[torch.Tensor]:

@@ -240,7 +240,7 @@ def test_int8(export_utterances, sounds, model_type, options):
     exported = export_utterances(model_type, "int8", **options)
     manifest = exported.bundle.manifest
     assert manifest.parity["passed"]
-    assert manifest.graph("decoder").ops["DynamicQuantizeMatMul"] > 4
+    assert manifest.graph("decoder").ops["MatMulIntegerToFloat"] > 4
     assert all(isinstance(text, str) for text in exported.pipeline(sounds, sampling_rate=RATE))
 
 
