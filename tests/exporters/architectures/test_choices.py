@@ -9,6 +9,7 @@ import transformers
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES, MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
 
+from zen_edge.benchmarks import coverage_encoders
 from zen_edge.benchmarks.tiny import model_types, tiny_model
 from zen_edge.errors import UnsupportedModelError, ZenEdgeError
 from zen_edge.exporters.architectures import find_task, known, nearest_supported, require_exported
@@ -66,9 +67,8 @@ def test_a_refusal_names_a_type_that_is_exported(model_type):
 
 
 def test_every_file_belongs_to_a_type():
-    assert set(known()) <= {
-        name.replace("-", "_") for name in (*model_types(), *MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES, *MODEL_FOR_CTC_MAPPING_NAMES)
-    }
+    types = (*model_types(), *coverage_encoders.model_types(), *MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES, *MODEL_FOR_CTC_MAPPING_NAMES)
+    assert set(known()) <= {name.replace("-", "_") for name in types}
 
 
 def test_the_nearest_of_anything():
