@@ -17,6 +17,7 @@ from .conftest import FAMILIES
 from .test_same_as_generate import LINES
 
 TOLERANCE = 1e-4  # of weights from 0 to 1
+WITHOUT_DOUBLE = 2e-3  # of a model that does not run in double precision
 ROUNDING = 4  # times what PyTorch's own rounding errors are, which the random weights of some families blow up
 EVERY_TIME = ("bart", "t5-gated")  # traced for other tests too; relative positions in the second
 IN_BLOCKS = {"pegasus_x"}
@@ -70,6 +71,8 @@ def allowed(reference: Reference, expected: dict[str, np.ndarray], *given: np.nd
     try:
         model.double()
         exact = reference.attention(*given)
+    except RuntimeError:  # FSMT's own masks are too low for its casts there
+        return dict.fromkeys(expected, WITHOUT_DOUBLE)
     finally:
         model.float()
     return {kind: max(TOLERANCE, ROUNDING * float(np.abs(exact[kind] - weights).max())) for kind, weights in expected.items()}
