@@ -32,7 +32,7 @@ FAMILIES = {
     "bart": Family("bart", "bart", {"forced_bos_token_id": 0}),
     "t5-gated": Family("t5", "t5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
     "m2m_100": Family("m2m_100", "m2m_100", int8=0.7),
-    "nllb": Family("m2m_100", "nllb", int8=0.7),
+    "nllb": Family("m2m_100", "nllb", int8=0.85),
     "t5": Family("t5", "t5", {"num_decoder_layers": 1}),
     "mt5": Family("mt5", "t5"),
     "umt5": Family("umt5", "umt5"),
