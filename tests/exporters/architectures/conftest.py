@@ -25,14 +25,14 @@ class Family:
     model_type: str
     tokenizer: str | None = None  # of whole words
     config: dict[str, Any] | None = None
-    int8: float = 0.4
+    int8: float = 0.2
 
 
 FAMILIES = {
     "bart": Family("bart", "bart", {"forced_bos_token_id": 0}),
     "t5-gated": Family("t5", "t5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
-    "m2m_100": Family("m2m_100", "m2m_100", int8=0.7),
-    "nllb": Family("m2m_100", "nllb", int8=0.85),
+    "m2m_100": Family("m2m_100", "m2m_100", int8=0.45),
+    "nllb": Family("m2m_100", "nllb", int8=0.55),
     "t5": Family("t5", "t5", {"num_decoder_layers": 1}),
     "mt5": Family("mt5", "t5"),
     "umt5": Family("umt5", "umt5"),
@@ -40,15 +40,15 @@ FAMILIES = {
     "mbart": Family("mbart", "mbart", {"decoder_start_token_id": "ro_RO"}),  # its tokenizer's tgt_lang, as with the published ones
     "mbart50": Family("mbart", "mbart50"),
     "pegasus": Family("pegasus", "pegasus"),
-    "pegasus_x": Family("pegasus_x", "pegasus", {"encoder_layers": 3}, int8=0.7),
+    "pegasus_x": Family("pegasus_x", "pegasus", {"encoder_layers": 3}, int8=0.65),
     "blenderbot": Family("blenderbot", "blenderbot"),
     "blenderbot-small": Family("blenderbot-small", "blenderbot_small"),
     "plbart": Family("plbart", "plbart"),
     "mvp": Family("mvp", "bart"),
     "fsmt": Family("fsmt", "fsmt", {"eos_token_id": "</s>", "decoder_start_token_id": "</s>"}),
-    "bigbird_pegasus": Family("bigbird_pegasus", "pegasus", int8=0.7),
+    "bigbird_pegasus": Family("bigbird_pegasus", "pegasus"),
     "t5gemma": Family(
-        "t5gemma", None, {"attn_logit_softcapping": None, "sliding_window": 24, "query_pre_attn_scalar": 8}, int8=0.7
+        "t5gemma", None, {"attn_logit_softcapping": None, "sliding_window": 24, "query_pre_attn_scalar": 8}, int8=0.45
     ),  # two key/value heads for four
     "encoder-decoder": Family("encoder-decoder"),
     "bart-untied": Family("bart", "bart", {"tie_word_embeddings": False, "activation_function": "relu", "decoder_layers": 1, "d_model": 48}),
