@@ -53,9 +53,9 @@ def test_fp32_is_what_pytorch_says(vectors, of_pytorch):
 
 def test_int8_is_near_it_and_has_mostly_the_same_neighbours(vectors, of_pytorch):
     cosines = (vectors["int8"] * of_pytorch).sum(1)
-    assert cosines.mean() > 0.99 and cosines.min() > 0.97
+    assert cosines.min() > 0.99
     nearest = [neighbours(found) for found in (vectors["int8"], of_pytorch)]
-    assert np.mean(nearest[0] == nearest[1]) > 0.8
+    assert np.mean(nearest[0] == nearest[1]) > 0.9
 
 
 def neighbours(vectors):
