@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from zen_edge.errors import OptionError
 from zen_edge.manifest import read_manifest
 
-if TYPE_CHECKING:
-    from zen_edge.runtimes.pipelines.text_to_text import TextToText
 
-
-def load(bundle: str | Path, *, device: str | None = None, threads: int | None = None, verify: bool = False) -> TextToText:
-    """Open a bundle. device: "cpu", "cuda", "auto"; None: the one it was exported for. threads: None uses what the process may use.
+def load(bundle: str | Path, *, device: str | None = None, threads: int | None = None, verify: bool = False) -> Any:
+    """Open a bundle as the pipeline of its task. device: "cpu", "cuda", "auto"; None: the one it was exported for. threads: None uses what the process may use.
 
     verify: compare every file with its sha256 (sizes are always compared). Raises BundleError for a damaged bundle, MissingDependencyError
     without ONNX Runtime.

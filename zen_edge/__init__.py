@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zen_edge.attention_map import AttentionMap
 from zen_edge.bundle import Bundle
@@ -30,13 +30,11 @@ from zen_edge.parity import ParityReport
 if TYPE_CHECKING:
     import torch
 
-    from zen_edge.runtimes.pipelines.text_to_text import TextToText
-
 __version__ = "0.1.0"
 
 
-def load(bundle: str | Path, *, device: str | None = None, threads: int | None = None, verify: bool = False) -> TextToText:
-    """Open a bundle as a pipeline: `load("out")("Hello world")`.
+def load(bundle: str | Path, *, device: str | None = None, threads: int | None = None, verify: bool = False) -> Any:
+    """Open a bundle as the pipeline of its task, a class of runtimes/pipelines/: `load("out")("Hello world")`.
 
     device: "cpu", "cuda", "auto"; None: the one it was exported for. threads: None uses what the process may use. verify: compare every file
     with its sha256. Raises BundleError for a damaged bundle, MissingDependencyError without ONNX Runtime.

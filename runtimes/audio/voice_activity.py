@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +92,12 @@ class VoiceActivity:
     def listen(self, rules: Rules = Rules(), frames: int = FRAMES) -> Listener:
         """For sound that comes bit by bit. frames: looked at together; fewer are answered sooner, and cost more each."""
         return Listener(_Frames(self._session, frames), rules)
+
+
+@cache
+def detector() -> VoiceActivity:
+    """Loaded when the first sound is cut; it keeps nothing between calls."""
+    return VoiceActivity()
 
 
 class Listener:

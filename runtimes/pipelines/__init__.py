@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from zen_edge.errors import BundleError
 from zen_edge.manifest import Manifest
 from zen_edge.tasks import TASKS
-
-if TYPE_CHECKING:
-    from zen_edge.runtimes.pipelines.text_to_text import TextToText
 
 
 def known_tasks() -> list[str]:
@@ -19,10 +16,9 @@ def known_tasks() -> list[str]:
     return sorted(task for task in TASKS if (folder / f"{task.replace('-', '_')}.py").exists())
 
 
-def open_pipeline(folder: Path, manifest: Manifest, *, device: str, threads: int | None) -> TextToText:
+def open_pipeline(folder: Path, manifest: Manifest, *, device: str, threads: int | None) -> Any:
     """The pipeline of the bundle's task. BundleError for a task this version does not run."""
     if manifest.task not in known_tasks():
         raise BundleError(f"the bundle is for {manifest.task!r}, and this version runs {', '.join(known_tasks())}: pip install --upgrade zen-edge.")
     module = importlib.import_module(f"{__name__}.{manifest.task.replace('-', '_')}")
-    pipeline: TextToText = module.Pipeline(folder, manifest, device=device, threads=threads)
-    return pipeline
+    return module.Pipeline(folder, manifest, device=device, threads=threads)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding
 
+from zen_edge.runtimes.pipelines.scores import softmax
+
 CONTEXT = 1  # which part of a pair the answers are in
 EXCLUDED = np.float32(-10000)  # the score of a token that no answer begins or ends with
 
@@ -93,10 +95,7 @@ def _allowed(encoding: Encoding, cls_token_id: int | None) -> NDArray[np.bool_]:
 
 
 def _probabilities(logits: NDArray[np.float32], allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
-    scores = np.where(allowed, logits, EXCLUDED)
-    likely = np.exp(scores - scores.max())
-    found: NDArray[np.float32] = likely / likely.sum()
-    return found
+    return softmax(np.where(allowed, logits, EXCLUDED))
 
 
 def _characters(encoding: Encoding, first: int, last: int, align_to_words: bool) -> tuple[int, int]:

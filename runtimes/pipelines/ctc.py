@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from zen_edge.errors import AudioError, BundleError, InputError, ZenEdgeError
+from zen_edge.errors import AudioError, BundleError, InputError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.audio import Sound, load_extractor, read_blocks
 from zen_edge.runtimes.ctc.chunks import Chunk
@@ -31,7 +31,7 @@ TEXT_ONLY = Settings(None, False, False, False, None)
 Stop = Callable[[Sequence[int], Sequence[Sequence[FramePath]]], bool]
 
 
-class Pipeline(Recognizer):
+class Pipeline(Recognizer[FrameModel]):
     """A recognizer with one output for every frame.
 
     Sound longer than `chunk_length_s` (30; 0: never) is heard in
@@ -51,18 +51,14 @@ class Pipeline(Recognizer):
             self._step, self._shortest = (manifest.limits[name] for name in ("samples_per_frame", "min_samples"))
         except KeyError as error:
             raise BundleError(f"the manifest does not say what a recognizer needs ({error}): export the model again.") from error
-        self._model: FrameModel | None = FrameModel(folder, manifest, device, threads)
-
-    def close(self) -> None:
-        self._model = None
+        self._model = FrameModel(folder, manifest, device, threads)
 
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
-        if self._model is None:
-            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        model = self._open_model()
         check_should_stop(options.get("should_stop"))
         settings = read_settings(options, self._extractor.sampling_rate, self._step)
         left = set(range(len(inputs)))
-        for place, answer in self._heard(self._model, inputs, settings, self._stopping(options.get("should_stop"))):
+        for place, answer in self._heard(model, inputs, settings, self._stopping(options.get("should_stop"))):
             left.discard(place)
             yield place, answer
         nothing = Transcript("", (), 0.0, () if settings.token_log_probs else None)

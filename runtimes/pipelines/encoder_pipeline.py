@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from tokenizers import Encoding
 
@@ -16,6 +15,7 @@ from zen_edge.errors import BundleError, InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.attention import BLANK, Attending
 from zen_edge.runtimes.encoder import Encoder, Found, Row
+from zen_edge.runtimes.pipelines.opened import Opened
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.fast import FastTokenizer
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 OVERFLOWS = ("error", "truncate")
 
 
-class EncoderPipeline(ABC):
+class EncoderPipeline(Opened[Encoder], ABC):
     """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`."""
 
     def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
@@ -35,7 +35,7 @@ class EncoderPipeline(ABC):
             raise BundleError(f"{manifest.task} needs a tokenizer of the `tokenizers` library, not one of kind {kind!r}: export the model again.")
         self._tokenizer = tokenizer
         self._most = min((most for most in (manifest.limits.get("max_source_length"), tokenizer.max_length) if most), default=2**20)
-        self._model: Encoder | None = Encoder(folder, manifest, device, threads)
+        self._model = Encoder(folder, manifest, device, threads)
         self._attending = Attending(folder, manifest, device, threads)
 
     @abstractmethod
@@ -49,33 +49,15 @@ class EncoderPipeline(ABC):
         """
         if options:
             raise OptionError(f"what {self.manifest.task} attends to has no options: leave {', '.join(options)} out.")
-        if not isinstance(text, str) or not isinstance(pair, str | None):
-            raise InputError("expected a text, or a text and its pair.")
-        if not text.strip():
+        if not require_text(text).strip():
             raise InputError(BLANK)
-        encoding = self._attended(text, pair)
-        if len(encoding) > self._most:
-            raise InputError(f"the text has {len(encoding)} tokens, and the model takes {self._most}: give a shorter one.")
+        encoding = self._fitting(self._attended(text, None if pair is None else require_text(pair)), "give a shorter one")
         feeds = self._open_model().feeds([{"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}])
         weights = {kind: value[0] for kind, value in self._attending.encoder(feeds).items()}
         return AttentionMap(tuple(self._tokenizer.pieces(encoding.ids)), (), (), weights, text)
 
     def _attended(self, text: str, pair: str | None) -> Encoding:
         return self._tokenizer.encoding(text, pair)
-
-    def close(self) -> None:
-        self._model = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def _open_model(self) -> Encoder:
-        if self._model is None:
-            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
-        return self._model
 
     def _best(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[list[Any]]:
         """The results of all inputs. Raises the error of the first that has none."""
@@ -106,10 +88,12 @@ class EncoderPipeline(ABC):
     def _encoding(self, text: Any, pair: Any = None, *, truncate: bool) -> Encoding:
         """Raises InputError for what is no text, and for one that is longer than the model takes unless it is to be cut."""
         encoding = self._tokenizer.encoding(require_text(text), None if pair is None else require_text(pair), most=self._most if truncate else None)
+        return self._fitting(encoding, 'give a shorter one, or overflow="truncate" for its beginning')
+
+    def _fitting(self, encoding: Encoding, advice: str) -> Encoding:
+        """Raises InputError, with advice, for one that is longer than the model takes."""
         if len(encoding) > self._most:
-            raise InputError(
-                f'the text has {len(encoding)} tokens, and the model takes {self._most}: give a shorter one, or overflow="truncate" for its beginning.'
-            )
+            raise InputError(f"the text has {len(encoding)} tokens, and the model takes {self._most}: {advice}.")
         return encoding
 
     def _truncates(self, options: Mapping[str, Any]) -> bool:

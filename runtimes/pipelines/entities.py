@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from zen_edge.runtimes.pipelines.scores import Floats
+
 Join = Callable[[Sequence[str]], str]
 """The text of tokens."""
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.checked import quoted
-from zen_edge.errors import BundleError, InputError, ZenEdgeError
+from zen_edge.errors import BundleError, InputError
 from zen_edge.manifest import Manifest, Tensor
 from zen_edge.module_names import shown_name
+from zen_edge.runtimes.pipelines.opened import Opened
 from zen_edge.runtimes.session import Session, find_provider
 
 Array = NDArray[Any]
 NUMPY = {"float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"}
 
 
-class Pipeline:
+class Pipeline(Opened[Session]):
     """A loaded module: `pipeline(x=array)` gives a dict of arrays. Safe to share between threads; freed when it is let go of, or at the end of `with`.
 
     Arrays have the names, dtypes and shapes of `inputs`, where a letter stands for a size that is free, the same wherever the letter is.
@@ -36,26 +36,16 @@ class Pipeline:
                 raise BundleError(f"the module's input {quoted(tensor.name)} is {tensor.dtype}, which this version does not take: export it again.")
         names = {tensor.name for tensor in self.inputs}
         self._shown = {tensor.name: shown_name(tensor.name, names) for tensor in self.outputs}
-        self._session: Session | None = Session(folder / graph.file, find_provider(device), threads)
+        self._model = Session(folder / graph.file, find_provider(device), threads)
 
     def __call__(self, arrays: Mapping[str, Array] | None = None, /, **named: Array) -> dict[str, Array]:
         """The outputs by name. InputError for an array that is missing, unknown, or of another dtype or shape than the module takes."""
-        if self._session is None:
-            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        session = self._open_model()
         if arrays is not None and not isinstance(arrays, Mapping):
             raise InputError(f"expected arrays by name ({self._signature()}), got a value of type {type(arrays).__name__}.")
         feeds = self._checked({**(arrays or {}), **named})
-        found = self._session.run(feeds, list(self._shown))
+        found = session.run(feeds, list(self._shown))
         return {self._shown[name]: value.numpy() for name, value in found.items()}
-
-    def close(self) -> None:
-        self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def _signature(self) -> str:
         return ", ".join(f"{tensor.name} {_shape(tensor.shape)} {tensor.dtype}" for tensor in self.inputs)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from zen_edge.errors import AudioError, BundleError, InputError, OptionError, Ze
 from zen_edge.files import LARGEST_MANIFEST, read_small
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.audio import Extractor, Sound
+from zen_edge.runtimes.pipelines.opened import M, Opened
 from zen_edge.runtimes.pipelines.progress import sticky
 from zen_edge.runtimes.speech.live import LONGEST, PAUSE, Live, live_rules, streamed
 from zen_edge.runtimes.speech.transcript import Segment, Transcript
@@ -31,7 +31,7 @@ Audio = str | Path | bytes | np.ndarray[Any, Any]
 Answers = Iterator[tuple[int, Transcript | InputError]]
 
 
-class Recognizer(ABC):
+class Recognizer(Opened[M], ABC):
     """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
 
     Audio is a path, the bytes of a file, or an array (samples,) with `sampling_rate=`.
@@ -107,15 +107,6 @@ class Recognizer(ABC):
     def _following(self, options: dict[str, Any], found: Transcript) -> dict[str, Any]:
         """The options for the parts of a stream that come after one with this transcript."""
         return options
-
-    @abstractmethod
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     @abstractmethod
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from zen_edge.runtimes.decoding import Search, SearchState, Sequence_, search
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.pipelines.hypothesis import Hypothesis
 from zen_edge.runtimes.pipelines.long_text import LIMIT, LongText
+from zen_edge.runtimes.pipelines.opened import Opened
 from zen_edge.runtimes.pipelines.progress import asking, sticky
 from zen_edge.runtimes.pipelines.repetition_guard import guarded, needed_guard
 from zen_edge.runtimes.pipelines.settings import Settings, SettingsReader
@@ -28,7 +28,7 @@ from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.streaming import TextStream
 
 
-class TextToText:
+class TextToText(Opened[EncoderDecoder]):
     """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
 
     Options are transformers' own (`num_beams`, `max_new_tokens`, ...); what is not given comes from the bundle's generation config. Unknown ones
@@ -44,7 +44,7 @@ class TextToText:
     def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
-        self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
+        self._model = EncoderDecoder(folder, manifest, device, threads)
         self._options = SettingsReader(manifest, self._tokenizer)
         self._attending = Attending(folder, manifest, device, threads)
 
@@ -103,15 +103,6 @@ class TextToText:
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens left out."""
         return self._tokenizer.decode(tokens)
-
-    def close(self) -> None:
-        self._model = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def _all_answers(self, inputs: str | Sequence[str], options: Mapping[str, Any], *, scores: bool) -> list[list[Hypothesis]]:
         """Raises the InputError of the first line that has no answer."""
@@ -268,11 +259,6 @@ class TextToText:
             token_log_probs=settings.token_log_probs,
             verifier=model,
         )
-
-    def _open_model(self) -> EncoderDecoder:
-        if self._model is None:
-            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
-        return self._model
 
     def _settings(self, options: Mapping[str, Any], inputs: int, *, scores: bool) -> Settings:
         self._open_model()  # a closed pipeline says so before anything else

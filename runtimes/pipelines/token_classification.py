@@ -73,10 +73,13 @@ class Pipeline(EncoderPipeline):
             except InputError as error:
                 parts[place] = error
         every = [(place, part) for place, found in parts.items() if not isinstance(found, InputError) for part in found]
-        scores = dict(model.run([{"input_ids": part.ids, "token_type_ids": part.type_ids} for _, part in every]))
+        of_part: dict[int, list[Entity]] = {}
+        for number, outputs in model.run([{"input_ids": part.ids, "token_type_ids": part.type_ids} for _, part in every]):
+            place, part = every[number]
+            of_part[number] = self._told(inputs[place], part, outputs["logits"], settings)
         told: dict[int, list[list[Entity]]] = {place: [] for place in parts}
-        for number, (place, part) in enumerate(every):
-            told[place].append(self._told(inputs[place], part, scores.pop(number)["logits"], settings))
+        for number, (place, _) in enumerate(every):
+            told[place].append(of_part[number])
         return [found if isinstance(found, InputError) else [_joined(told[place])] for place, found in parts.items()]
 
     def _parts(self, text: str, settings: Settings) -> list[Encoding]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zen_edge.errors import BundleError, InputError, OptionError, ZenEdgeError
+from zen_edge.errors import BundleError, InputError, OptionError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.audio.log_mel import LogMel
 from zen_edge.runtimes.decoding import SearchState
@@ -32,7 +32,7 @@ TOGETHER = 16  # recordings side by side, unless their keys and values would tak
 MOST_BYTES = 384 * 2**20
 
 
-class Pipeline(Recognizer):
+class Pipeline(Recognizer[EncoderDecoder]):
     """A recognizer with an encoder and a decoder.
 
     Options are transformers' own (`language`, `task`, `return_timestamps`, `num_beams`, `temperature`, `prompt_ids`, ...); `prompt` is `prompt_ids` in words, `segments=True` is `return_timestamps=True`,
@@ -52,7 +52,7 @@ class Pipeline(Recognizer):
             )
         self._tokenizer = tokenizer
         self._extractor = _extractor(folder)
-        self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
+        self._model = EncoderDecoder(folder, manifest, device, threads)
         self._vocabulary = Vocabulary.of(manifest.generation, self._model.vocab_size)
         self._options = SettingsReader(manifest.generation, self._vocabulary, tokenizer)
         try:
@@ -80,12 +80,8 @@ class Pipeline(Recognizer):
         """The text of generated ids, special tokens and times left out."""
         return self._tokenizer.decode(tokens)
 
-    def close(self) -> None:
-        self._model = None
-
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
-        if self._model is None:
-            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        model = self._open_model()
         check_should_stop(options.get("should_stop"))
         settings, stopping = self._options.read(options, len(inputs)), self._stopping(options.get("should_stop"))
         plan, in_parts, failed = self._plan(settings), list[int](), dict[int, InputError]()
@@ -94,8 +90,8 @@ class Pipeline(Recognizer):
         for timed, recordings in self._opened(inputs, settings, plan, in_parts, failed, stopping):
             alignment = (self._heads, self._filter) if settings.words else None
             chosen = settings.timed_options if timed else settings.options
-            hear = WindowDecoder(self._model, self._vocabulary, chosen, settings.thresholds, alignment=alignment, stopping=stopping)
-            once = WindowDecoder(self._model, self._vocabulary, chosen[:1], Thresholds(), alignment=alignment, stopping=stopping)
+            hear = WindowDecoder(model, self._vocabulary, chosen, settings.thresholds, alignment=alignment, stopping=stopping)
+            once = WindowDecoder(model, self._vocabulary, chosen[:1], Thresholds(), alignment=alignment, stopping=stopping)
             short = ShortWindows(hear, once, self._window, self._vocabulary) if settings.short else hear
             for place, recorded in hear_all(recordings, short, self._together()):
                 found = [self._transcript(one, timed, settings) for one in (recorded, *recorded.others)]

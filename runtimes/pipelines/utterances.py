@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_edge.errors import AudioError, InputError, ZenEdgeError
+from zen_edge.errors import AudioError, InputError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.audio import load_extractor, read_audio, read_blocks
 from zen_edge.runtimes.batching import batches
@@ -27,7 +27,7 @@ BATCH = 60  # seconds of sound side by side, padding included
 TOGETHER = 64  # recordings, or pieces of one, that are opened before they are sorted by length
 
 
-class Pipeline(Recognizer):
+class Pipeline(Recognizer[EncoderDecoder]):
     """A recognizer of utterances (Moonshine, Speech2Text).
 
     Options of the search are transformers' own (`num_beams`, `max_new_tokens`, ...). A recording longer than `chunk_length_s` (30; 0: never) is cut where
@@ -40,36 +40,30 @@ class Pipeline(Recognizer):
         self._extractor = load_extractor(read_config(folder))
         self._fewest_frames = manifest.limits.get("min_source_length", 1)
         self._most_frames = manifest.limits.get("max_source_length")
-        self._model: EncoderDecoder | None = EncoderDecoder(folder, manifest, device, threads)
+        self._model = EncoderDecoder(folder, manifest, device, threads)
         self._options = SettingsReader(manifest)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens left out."""
         return self._tokenizer.decode(tokens)
 
-    def close(self) -> None:
-        self._model = None
-
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
-        if self._model is None:
-            raise ZenEdgeError("this pipeline is closed; load the bundle again.")
+        model = self._open_model()
         settings = self._options.read(options)
         for start in range(0, len(inputs), TOGETHER):
-            whole: dict[int, Part] = {}
+            whole: dict[int, _Utterance] = {}
             for place in range(start, min(start + TOGETHER, len(inputs))):
                 try:
                     found, is_long = self._opened(inputs[place], settings)
                     if is_long:
-                        yield place, self._in_pieces(self._model, found, settings)
+                        yield place, self._in_pieces(model, found, settings)
                     else:
-                        (whole[place],) = found
-                        self._features(whole[place])  # raises for what is too short or too long
+                        (whole[place],) = map(self._utterance, found)
                 except InputError as error:
-                    whole.pop(place, None)
                     yield place, error
-            heard = self._heard(self._model, list(whole.values()), settings)
-            for (place, part), sequence in zip(whole.items(), heard, strict=True):
-                yield place, self._transcript([self._piece(part, sequence)], settings, told=settings.segments)
+            heard = self._heard(model, list(whole.values()), settings)
+            for (place, utterance), sequence in zip(whole.items(), heard, strict=True):
+                yield place, self._transcript([self._piece(utterance, sequence)], settings, told=settings.segments)
 
     def _opened(self, source: Audio, settings: Settings) -> tuple[Iterable[Part], bool]:
         """The pieces of a recording, and whether it is longer than one. Raises AudioError."""
@@ -84,18 +78,18 @@ class Pipeline(Recognizer):
 
     def _in_pieces(self, model: EncoderDecoder, found: Iterable[Part], settings: Settings) -> Transcript:
         pieces: list[_Piece] = []
-        left = iter(found)
+        left = map(self._utterance, found)
         while some := list(islice(left, TOGETHER)):
             heard = self._heard(model, some, settings)
             pieces += map(self._piece, some, heard)
         return self._transcript(pieces, settings, told=True)
 
-    def _heard(self, model: EncoderDecoder, found: Sequence[Part], settings: Settings) -> Iterator[Sequence_]:
+    def _heard(self, model: EncoderDecoder, found: Sequence[_Utterance], settings: Settings) -> Iterator[Sequence_]:
         """Of each, in order; those of like length side by side."""
         answers: dict[int, Sequence_] = {}
         options = settings.generation
-        for places in batches([len(part.audio) for part in found], options.num_beams, BATCH * self._extractor.sampling_rate):
-            rows = [self._features(found[place]) for place in places]
+        for places in batches([utterance.samples for utterance in found], options.num_beams, BATCH * self._extractor.sampling_rate):
+            rows = [found[place].features for place in places]
             start = np.full((len(rows), 1), options.start_token_id, np.int64)
             sums = [[zlib.crc32(row.tobytes())] for row in rows] if options.do_sample else None  # what a seed goes with
             steps = search(
@@ -104,7 +98,8 @@ class Pipeline(Recognizer):
             answers |= {place: best for place, (best, *_) in zip(places, run(steps), strict=True)}
         return map(answers.__getitem__, range(len(found)))
 
-    def _features(self, part: Part) -> NDArray[np.float32]:
+    def _utterance(self, part: Part) -> _Utterance:
+        """Raises AudioError for what is too short or too long."""
         features = self._extractor.features(part.audio)
         seconds = len(part.audio) / self._extractor.sampling_rate
         if len(features) < self._fewest_frames:
@@ -113,13 +108,13 @@ class Pipeline(Recognizer):
             raise AudioError(
                 f"the audio lasts {seconds:.0f} s, and the model takes {seconds * self._most_frames / len(features):.0f} s at once: give chunk_length_s."
             )
-        return features
+        return _Utterance(part.start, len(part.audio), features)
 
-    def _piece(self, part: Part, heard: Sequence_) -> _Piece:
+    def _piece(self, utterance: _Utterance, heard: Sequence_) -> _Piece:
         log_probs = heard.log_probs or ()
-        end = part.start + len(part.audio) / self._extractor.sampling_rate
+        end = utterance.start + utterance.samples / self._extractor.sampling_rate
         told = Segment(
-            round(part.start, 2), round(end, 2), self.decode(heard.tokens), heard.tokens, sum(log_probs) / max(1, len(log_probs)), float("nan")
+            round(utterance.start, 2), round(end, 2), self.decode(heard.tokens), heard.tokens, sum(log_probs) / max(1, len(log_probs)), float("nan")
         )
         return _Piece(told, heard.score, log_probs)
 
@@ -131,6 +126,14 @@ class Pipeline(Recognizer):
         score = sum(piece.score * len(piece.told.tokens) for piece in pieces) / max(1, len(tokens))
         text = " ".join(text for segment in segments if (text := segment.text.strip()))
         return Transcript(text, tokens, score, log_probs if settings.token_log_probs else None, settings.language, segments if told else ())
+
+
+class _Utterance(NamedTuple):
+    """What the model hears for so many samples of a recording, from `start` on, in seconds. features: (F,) or (F,n)."""
+
+    start: float
+    samples: int
+    features: NDArray[np.float32]
 
 
 class _Piece(NamedTuple):

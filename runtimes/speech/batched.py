@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from zen_edge.runtimes.audio.log_mel import LogMel
 from zen_edge.runtimes.audio.reading import Source, read_blocks
-from zen_edge.runtimes.audio.voice_activity import RATE, Rules, Speech, windows
-from zen_edge.runtimes.speech.live import detector
+from zen_edge.runtimes.audio.voice_activity import RATE, Rules, Speech, detector, windows
 from zen_edge.runtimes.speech.prompts import Prompt
 from zen_edge.runtimes.speech.sequential import Piece, Plan, Recorded, Recording, Whole, hear_all, recording
 from zen_edge.runtimes.speech.windows import Heard, Window

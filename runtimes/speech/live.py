@@ -7,7 +7,6 @@ nothing depends on how the sound is divided into blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from zen_edge.errors import OptionError, ZenEdgeError
 from zen_edge.runtimes.audio.incoming import Incoming, Sound, Tape
 from zen_edge.runtimes.audio.reading import resampler
-from zen_edge.runtimes.audio.voice_activity import RATE, Rules, Speech, VoiceActivity
+from zen_edge.runtimes.audio.voice_activity import RATE, Rules, Speech, detector
 from zen_edge.runtimes.decoding.checks import check_number
 from zen_edge.runtimes.speech.transcript import Segment, Transcript
 
@@ -100,12 +99,6 @@ def streamed(live: Live, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Segm
         if live.ended:
             return
     yield from live.rest()
-
-
-@cache
-def detector() -> VoiceActivity:
-    """Loaded when the first sound is cut; it keeps nothing between calls."""
-    return VoiceActivity()
 
 
 def _segments(found: Transcript, start: float, end: float) -> Iterator[Segment]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -144,7 +144,7 @@ def run(
             raise OptionError(f"--inputs and --output are for modules of your own, and this bundle is for {pipeline.manifest.task}: leave them out.")
         hears = pipeline.manifest.task == "speech-recognition"
         write = _writer(format or ("times" if timestamps else "txt")) if hears else None
-        options = cast(Any, pipeline).for_text(options) if hears else options
+        options = pipeline.for_text(options) if hears else options
         if not hears and format is not None:
             raise OptionError(f"--format is for transcripts of speech, and this bundle is for {pipeline.manifest.task}: leave it out.")
         if stream is not None:
