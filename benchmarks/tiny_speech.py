@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -125,16 +126,26 @@ def write_tiny_ctc(folder: Path, model_type: str, **changes: Any) -> Any:
     pieces = {"parakeet_ctc": "ParakeetTokenizer", "lasr_ctc": "ParakeetTokenizer"}
     words = write_piece_tokenizer(folder, pieces[model_type]) if model_type in pieces else write_tokenizer(folder)
     noise = torch.randn(32000, generator=torch.Generator().manual_seed(1)).mul(0.1).numpy()
-    most: tuple[int, Any] = (0, None)
-    for seed in range(1, 9):
-        model = tiny_model(model_type, words, seed, **changes)
-        extractor = extractor_of(model_type, model)
+
+    def said(model: Any) -> int:
+        features = extractor_of(model_type, model)(noise, sampling_rate=16000, return_tensors="pt")[model.main_input_name]
+        return len(set(model(**{model.main_input_name: features}).logits.argmax(-1).flatten().tolist()))
+
+    model = most_different(lambda seed: tiny_model(model_type, words, seed, **changes), said, range(1, 9), DIFFERENT)
+    model.save_pretrained(folder)
+    extractor_of(model_type, model).save_pretrained(folder)
+    return model
+
+
+def most_different(make: Callable[[int], Any], said: Callable[[Any], int], seeds: Iterable[int], enough: int) -> Any:
+    """Of models with weights of different seeds the first that says `enough` different words, or the one that says most."""
+    import torch
+
+    most: tuple[int, Any] = (-1, None)
+    for seed in seeds:
+        model = make(seed)
         with torch.no_grad():
-            features = extractor(noise, sampling_rate=16000, return_tensors="pt")[model.main_input_name]
-            said = len(set(model(**{model.main_input_name: features}).logits.argmax(-1).flatten().tolist()))
-        most = max(most, (said, model), key=lambda pair: pair[0])
-        if said >= DIFFERENT:
+            most = max(most, (said(model), model), key=lambda pair: pair[0])
+        if most[0] >= enough:
             break
-    most[1].save_pretrained(folder)
-    extractor.save_pretrained(folder)
     return most[1]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.benchmarks.make_speech import SENTENCES
+from zen_edge.benchmarks.tiny_speech import most_different
 
 TYPES = {"moonshine": "MoonshineForConditionalGeneration", "speech_to_text": "Speech2TextForConditionalGeneration"}
 PAD, BOS, EOS, UNKNOWN = 1, 0, 2, 3
@@ -39,7 +40,6 @@ SIZES: dict[str, dict[str, Any]] = {
 
 def write_tiny_utterances(folder: Path, model_type: str, seed: int = 1, *, languages: bool = False, **changes: Any) -> Any:
     """A checkpoint in Hugging Face layout, of which a made-up sound makes different words; returns the model. languages: of Speech2Text, as a translator of speech has them."""
-    import torch
     from transformers import Speech2TextFeatureExtractor, Wav2Vec2FeatureExtractor
 
     from zen_edge.sounds import voice
@@ -51,17 +51,14 @@ def write_tiny_utterances(folder: Path, model_type: str, seed: int = 1, *, langu
     else:
         extractor = Speech2TextFeatureExtractor(feature_size=MELS, num_mel_bins=MELS)
     sounds = [extractor(voice(32000, 16000, number), sampling_rate=16000, return_tensors="pt") for number in (0, 1)]
-    most: tuple[int, Any] = (0, None)
-    for number in range(SEEDS):
-        model = _model(model_type, words, seed + number, changes)
-        with torch.no_grad():
-            said = min(len(set(model.generate(**inputs)[0].tolist())) for inputs in sounds)
-        most = max(most, (said, model), key=lambda pair: pair[0])
-        if said >= DIFFERENT:
-            break
-    most[1].save_pretrained(folder)
+
+    def said(model: Any) -> int:
+        return min(len(set(model.generate(**inputs)[0].tolist())) for inputs in sounds)
+
+    model = most_different(lambda each: _model(model_type, words, each, changes), said, range(seed, seed + SEEDS), DIFFERENT)
+    model.save_pretrained(folder)
     extractor.save_pretrained(folder)
-    return most[1]
+    return model
 
 
 def _model(model_type: str, words: int, seed: int, changes: dict[str, Any]) -> Any:

@@ -44,17 +44,12 @@ def compare(
     Returns the report and what it counts. Raises CheckFailedError for other weights, and for a tokenizer that does not do what transformers' does.
     """
     from zen_edge.exporters.reference_speech import SpeechReference
-    from zen_edge.exporters.tokenization import prove_tokenizer
     from zen_edge.runtimes import load
     from zen_edge.runtimes.audio.log_mel import LogMel
     from zen_edge.runtimes.speech.prompts import Vocabulary, prompt
-    from zen_edge.runtimes.tokenization import load_tokenizer
 
     reference = SpeechReference(checkpoint)
-    manifest.require_weights(reference.weights_hash, checkpoint.name)
-    if short:
-        ours = load_tokenizer(folder, manifest.tokenizer)
-        prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id)
+    require_same(folder, manifest, checkpoint, reference.weights_hash, tokenizer=short)
     vocabulary = Vocabulary.of(manifest.generation, manifest.limits["vocab_size"])
     start = prompt(vocabulary, manifest.generation, language=None, task=None, timestamps=False)
     options: dict[str, Any] = {} if lines is not None else {"max_new_tokens": VERIFY_TOKENS if short else BUILT_IN_TOKENS}
@@ -101,6 +96,17 @@ def compare(
     text = compare_texts([str(sounds[i].target) for i in scored], of_reference, of_bundle, manifest.task)
     counts = {"lines": len(sounds), "lines_with_target": len(scored), "lines_longer_than_a_window": len(longer)}
     return ParityReport(manifest.precision, tuple(outputs), cases, text), counts
+
+
+def require_same(folder: Path, manifest: Manifest, checkpoint: Checkpoint, weights_hash: str, *, tokenizer: bool) -> None:
+    """Raises CheckFailedError for a bundle of other weights and, if asked, for a tokenizer that does not do what transformers' does."""
+    from zen_edge.exporters.tokenization import prove_tokenizer
+    from zen_edge.runtimes.tokenization import load_tokenizer
+
+    manifest.require_weights(weights_hash, checkpoint.name)
+    if tokenizer:
+        ours = load_tokenizer(folder, manifest.tokenizer)
+        prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id)
 
 
 def _compare_graphs(folder: Path, manifest: Manifest, reference: SpeechReference, windows: Array, rows: Sequence[tuple[int, ...]]) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zen_edge.check_speech import BUILT_IN_TOKENS, VERIFY_TOKENS, Array, Tell, heard, margins, recordings
+from zen_edge.check_speech import BUILT_IN_TOKENS, VERIFY_TOKENS, Array, Tell, heard, margins, recordings, require_same
 from zen_edge.check_tensors import compare_decoder, open_graph
 from zen_edge.inputs import Line
 from zen_edge.manifest import Manifest
@@ -33,17 +33,12 @@ def compare(
     Returns the report and what it counts. Raises CheckFailedError for other weights, and for a tokenizer that does not do what transformers' does.
     """
     from zen_edge.exporters.reference_utterances import UtteranceReference
-    from zen_edge.exporters.tokenization import prove_tokenizer
     from zen_edge.runtimes import load
     from zen_edge.runtimes.audio import load_extractor
     from zen_edge.runtimes.pipelines.recognizer import read_config
-    from zen_edge.runtimes.tokenization import load_tokenizer
 
     reference = UtteranceReference(checkpoint)
-    manifest.require_weights(reference.weights_hash, checkpoint.name)
-    if short:
-        ours = load_tokenizer(folder, manifest.tokenizer)
-        prove_tokenizer(checkpoint.tokenizer, ours.encode, ours.decode, ours.forced_bos_token_id)
+    require_same(folder, manifest, checkpoint, reference.weights_hash, tokenizer=short)
     options: dict[str, Any] = {} if lines is not None else {"max_new_tokens": VERIFY_TOKENS if short else BUILT_IN_TOKENS}
     rate, extractor = reference.sampling_rate, load_extractor(read_config(folder))
     sounds = [replace(sound, audio=sound.audio[: LONGEST * rate]) for sound in recordings(lines, rate)[: 2 if short else None]]

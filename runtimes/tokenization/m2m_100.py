@@ -1,45 +1,14 @@
 """M2M-100: sentencepiece cuts the text, vocab.json numbers the pieces, languages (`__fr__`) follow after them. As transformers' M2M100Tokenizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zen_edge.runtimes.tokenization.files import read_spm, read_vocab, unknown_id
+from zen_edge.runtimes.tokenization.numbered_pieces import NumberedPieces
 from zen_edge.runtimes.tokenization.python_backend import PythonTokenizer
 
 
 def load(folder: Path, settings: Mapping[str, Any]) -> PythonTokenizer:
     """Reads sentencepiece.bpe.model and vocab.json."""
-    return PythonTokenizer(M2M100Vocabulary(folder, settings), settings)
-
-
-class M2M100Vocabulary:
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        vocab = read_vocab(folder / "vocab.json")
-        languages = {f"__{code}__": int(id) for code, id in settings["languages"].items()}
-        self._pieces = read_spm(folder / "sentencepiece.bpe.model")
-        self._unk_token = str(settings["unk_token"])
-        self._unk_id = unknown_id(vocab, self._unk_token, folder / "vocab.json")
-        self._ids = vocab | languages
-        self._tokens = {id: token for token, id in vocab.items()} | {id: token for token, id in languages.items()}
-        self._special_tokens = frozenset(str(token) for token in settings["special_tokens"])
-        self.size = len(vocab)
-
-    def tokenize(self, text: str) -> list[str]:
-        return list(self._pieces.encode(text, out_type=str))
-
-    def id(self, token: str) -> int:
-        return self._ids.get(token, self._unk_id)
-
-    def token(self, id: int) -> str:
-        return self._tokens.get(id, self._unk_token)
-
-    def join(self, tokens: Sequence[str]) -> str:
-        text, run = "", list[str]()
-        for token in tokens:
-            if token in self._special_tokens:  # an unknown word, mostly: sentencepiece never sees it
-                text += self._pieces.decode(run) + token
-                run = []
-            else:
-                run.append(token)
-        return (text + str(self._pieces.decode(run))).strip()
+    languages = {f"__{code}__": int(id) for code, id in settings["languages"].items()}
+    return PythonTokenizer(NumberedPieces(folder, settings, languages), settings)
