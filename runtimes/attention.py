@@ -14,7 +14,8 @@ from zen_edge.attention_map import AttentionMap, attention_file
 from zen_edge.errors import ZenEdgeError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.encoder_decoder import Cache, EncoderDecoder
-from zen_edge.runtimes.session import Session, find_provider
+from zen_edge.runtimes.providers import Device, find_provider
+from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.tokenization import Tokenizer
 
 ENCODER = "encoder"
@@ -29,7 +30,7 @@ class Attending:
 
     folder: Path
     manifest: Manifest
-    device: str
+    device: Device
     threads: int | None
 
     def graphs(self) -> dict[str, bytes]:

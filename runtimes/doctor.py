@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal
 
-from zen_edge.errors import MissingDependencyError
+from zen_edge.errors import MissingDependencyError, ZenEdgeError
 from zen_edge.runtimes.cores import cgroup_quota, usable_cores
 from zen_edge.runtimes.cpu import CPU_FEATURES, cpu_flags, saturates_int8
-from zen_edge.runtimes.session import BUILDS, onnxruntime
+from zen_edge.runtimes.installed import BUILDS, onnxruntime
+from zen_edge.runtimes.libraries import CUDNN, loads
+from zen_edge.runtimes.providers import CUDA, why_not
 
 EXTRAS = {
     "export": ("torch", "transformers", "onnx", "onnx-ir", "onnxscript", "safetensors"),
     "bench": ("sacrebleu", "psutil", "matplotlib", "ctranslate2"),
-}
-# What ONNX Runtime's CUDA provider loads, and the package that brings each (CUDA 12 or 13, cuDNN 9).
-CUDA_LIBRARIES = {
-    "the NVIDIA driver": (("libcuda.so.1", "nvcuda.dll"), "install the NVIDIA driver of the GPU"),
-    "cudart": (("libcudart.so.13", "libcudart.so.12", "cudart64_13.dll", "cudart64_12.dll"), "pip install nvidia-cuda-runtime"),
-    "cublas": (("libcublas.so.13", "libcublas.so.12", "cublas64_13.dll", "cublas64_12.dll"), "pip install nvidia-cublas"),
-    "cublasLt": (("libcublasLt.so.13", "libcublasLt.so.12", "cublasLt64_13.dll", "cublasLt64_12.dll"), "pip install nvidia-cublas"),
-    "cufft": (("libcufft.so.12", "libcufft.so.11", "cufft64_12.dll", "cufft64_11.dll"), "pip install nvidia-cufft"),
-    "cuDNN": (("libcudnn.so.9", "cudnn64_9.dll"), "pip install nvidia-cudnn-cu13 (or -cu12)"),
 }
 
 
@@ -44,6 +37,22 @@ class Finding:
 def examine() -> tuple[Finding, ...]:
     """Every finding. Never raises: what cannot be told is a finding of its own."""
     return tuple(finding for look in LOOKS for finding in look())
+
+
+def placed(bundle: Path, device: str | None) -> tuple[Finding, ...]:
+    """Which provider runs the nodes of each graph of a bundle, once it is loaded on `device`; a problem where it cannot be loaded."""
+    from zen_edge.runtimes import load
+
+    try:
+        with load(bundle, device=device) as pipeline:
+            found = [Finding("device", "ok", f"{pipeline.provider.device}: {pipeline.provider.why}")]
+            for graph, counts in pipeline.placement().items():
+                told = ", ".join(f"{count} nodes on {name}" for name, count in sorted(counts.items(), key=lambda one: -one[1]))
+                elsewhere = sum(counts.values()) - counts.get(pipeline.provider.name, 0)
+                found.append(Finding(graph, "note" if elsewhere > sum(counts.values()) / 2 else "ok", told))
+            return tuple(found)
+    except ZenEdgeError as error:
+        return (Finding(bundle.name or str(bundle), "problem", "cannot be loaded", str(error)),)
 
 
 def _python() -> Iterable[Finding]:
@@ -93,30 +102,22 @@ def _runtime() -> Iterable[Finding]:
     off = os.environ.get("ORT_DISABLE_TELEMETRY") == "1"
     advice = "" if off else "unset ORT_DISABLE_TELEMETRY, or set it to 1"
     yield Finding("usage events of ONNX Runtime", "ok" if off else "note", "off" if off else "on, because ORT_DISABLE_TELEMETRY says so", advice)
-    if "CUDAExecutionProvider" in providers:
-        yield from _cuda()
+    for name in providers[:-1]:  # the last is the CPU's
+        yield from _provider(name)
 
 
-def _cuda() -> Iterable[Finding]:
-    """Which of the CUDA provider's libraries can be loaded. One that is missing makes the provider fail when a session starts."""
-    for name, (files, advice) in CUDA_LIBRARIES.items():
-        found = next((file for file in files if _loads(file)), None)
-        yield Finding(name, "ok" if found else "problem", found or "not found", "" if found else advice)
-
-
-def _loads(file: str) -> bool:
-    try:
-        ctypes.CDLL(file)
-    except OSError:
-        return False
-    return True
-
-
-def _extras() -> Iterable[Finding]:
-    for extra, packages in EXTRAS.items():
-        missing = [name for name in packages if _version(name) is None]
-        told = f"without {', '.join(missing)}" if missing else ", ".join(f"{name} {_version(name)}" for name in packages)
-        yield Finding(f"extra {extra}", "note" if missing else "ok", told, f'pip install "zen-edge[{extra}]"' if missing else "")
+def _provider(name: str) -> Iterable[Finding]:
+    """Whether a provider of this build can start. CUDA's is what its build is installed for; others come along with it."""
+    reason = why_not(name)
+    if reason is None:
+        yield Finding(name, "ok", "can start")
+        if name == CUDA.name and not loads(CUDNN):
+            yield Finding(
+                "cuDNN", "note", f"{CUDNN} cannot be loaded, and graphs with convolutions (speech) need it", "pip install onnxruntime-gpu[cudnn]"
+            )
+        return
+    said, _, todo = reason.rpartition(": ")
+    yield Finding(name, "problem" if name == CUDA.name else "note", said, todo.removesuffix("."))
 
 
 def _version(name: str) -> str | None:
@@ -124,6 +125,13 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _extras() -> Iterable[Finding]:
+    for extra, packages in EXTRAS.items():
+        missing = [name for name in packages if _version(name) is None]
+        told = f"without {', '.join(missing)}" if missing else ", ".join(f"{name} {_version(name)}" for name in packages)
+        yield Finding(f"extra {extra}", "note" if missing else "ok", told, f'pip install "zen-edge[{extra}]"' if missing else "")
 
 
 LOOKS: tuple[Callable[[], Iterable[Finding]], ...] = (_python, _cpu, _cores, _runtime, _extras)

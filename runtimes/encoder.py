@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.batching import batches
-from zen_edge.runtimes.session import find_provider
+from zen_edge.runtimes.providers import Device, find_provider
+from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.sized_session import SizedSession
 
 IDS, MASK = "input_ids", "attention_mask"
@@ -26,11 +27,15 @@ Found = dict[str, NDArray[Any]]
 class Encoder:
     """Safe to share between threads."""
 
-    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> None:
         graph = manifest.graph("encoder")
         self._session = SizedSession(folder / graph.file, find_provider(device), threads, graph.parameters)
         self._axes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
         self._pad = {IDS: int(manifest.tokenizer.get("pad_token_id", 0))}
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        return (self._session,)
 
     @property
     def reads(self) -> tuple[str, ...]:

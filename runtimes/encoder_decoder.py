@@ -15,7 +15,8 @@ from zen_edge.errors import InputError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.batching import pad_features
 from zen_edge.runtimes.decoding.step import Ids, StepScores
-from zen_edge.runtimes.session import find_provider
+from zen_edge.runtimes.providers import Device, find_provider
+from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.sized_session import SizedSession
 
 STATES_MASK = "encoder_attention_mask"  # what the encoder of utterances returns: which of its states are no padding, (B,T)
@@ -39,7 +40,7 @@ class Cache:
 class EncoderDecoder:
     """The graphs of an encoder-decoder bundle."""
 
-    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None, graphs: Mapping[str, bytes] | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None, graphs: Mapping[str, bytes] | None = None) -> None:
         """graphs: what to run in the place of a graph's file, by its name."""
         provider = find_provider(device)
         described = [manifest.graph(name) for name in ("encoder", "decoder", "reorder")]
@@ -53,9 +54,13 @@ class EncoderDecoder:
         self._present = tuple(name.replace("past_", "present_") for name in self._past)
         self._moved = tuple(name.replace("past_", "moved_") for name in self._past)
         self._queries = tuple(name for name in self._decoder.outputs if name.startswith("cross_query_"))
-        self._kept = frozenset((*self._cross, *self._present, *self._moved))
+        self._kept = frozenset((*self._cross, *self._present, *self._moved, "logits"))  # scores of all words are read by few rules only
         _, heads, _, head_size = next(tensor.shape for tensor in manifest.graph("decoder").inputs if tensor.name == self._past[0])
         self._head_shape = (int(heads), int(head_size))
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        return self._encoder, self._decoder, self._reorder
 
     def encode(self, ids: Ids, mask: NDArray[np.int64]) -> Cache:
         """ids and mask (B,T) -> the cache that decoding starts from, one row per input."""

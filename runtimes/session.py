@@ -1,47 +1,32 @@
-"""ONNX Runtime, imported here and nowhere else."""
+"""One graph of a bundle in ONNX Runtime."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from zen_edge.errors import BundleError, MissingDependencyError, ZenEdgeError
+from zen_edge.errors import BundleError, ZenEdgeError
+from zen_edge.runtimes.binding import Binding, Replay
 from zen_edge.runtimes.cores import usable_cores
 from zen_edge.runtimes.cpu import cpu_flags, saturates_int8
-
-BUILDS = ("onnxruntime", "onnxruntime-gpu")
-
-
-@dataclass(frozen=True)
-class Provider:
-    """An execution provider. device: as on the command line; memory: where tensors that stay between steps live. slower: ONNX Runtime's own
-    fusions whose kernels there are slower than what they replace."""
-
-    device: str
-    name: str
-    memory: str
-    options: Mapping[str, str]
-    slower: tuple[str, ...] = ()
-
-
-PROVIDERS = (
-    Provider("cuda", "CUDAExecutionProvider", "cuda", {"arena_extend_strategy": "kSameAsRequested"}),
-    Provider("cpu", "CPUExecutionProvider", "cpu", {}, slower=("SkipLayerNormFusion", "BiasGeluFusion")),
-)
+from zen_edge.runtimes.installed import build, onnxruntime
+from zen_edge.runtimes.providers import CUDA, Provider, why_not
 
 # Each entry with its reason.
 SETTINGS = {
     "session.force_spinning_stop": "1",  # threads spin inside a call, where it saves wake-ups, and sleep between calls
     "session.set_denormal_as_zero": "1",  # padding decays into denormals, which are a hundred times slower
+    "session.record_ep_graph_assignment_info": "1",  # for `placement`: half a millisecond of loading a graph of eighty nodes
 }
+
+
+# What makes a provider record a run and play it again.
+GRAPHS = {CUDA.name: {"enable_cuda_graph": "1"}}
 
 
 def settings() -> dict[str, str]:
@@ -49,48 +34,6 @@ def settings() -> dict[str, str]:
     # Kernels whose int8 sums do not saturate, for processors on which the others' do. With VNNI they take twice as long for nothing.
     exact = {"session.x64quantprecision": "1"} if saturates_int8(cpu_flags()[1]) else {}
     return SETTINGS | exact
-
-
-def onnxruntime() -> ModuleType:
-    """The module, with its usage events off. MissingDependencyError if no build of it is installed, or both."""
-    found = [name for name in BUILDS if _installed(name)]
-    if len(found) == 2:
-        raise MissingDependencyError(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall -y onnxruntime onnxruntime-gpu, then "
-            'pip install "zen-edge[cpu]" or "zen-edge[gpu]".'
-        )
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # official builds since 1.29 send usage events otherwise
-    try:
-        import onnxruntime as module
-    except ImportError as error:
-        if found:
-            raise MissingDependencyError(
-                f"{found[0]} is installed but cannot be imported ({' '.join(str(error).split())}): reinstall it, or zen-edge[cpu]."
-            ) from error
-        raise MissingDependencyError('no ONNX Runtime is installed: pip install "zen-edge[cpu]", or "zen-edge[gpu]" for an NVIDIA GPU.') from error
-    return module  # type: ignore[no-any-return]
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def find_provider(device: str) -> Provider:
-    """The provider for "cpu", "cuda" or "auto" (the first that this build has). Never another one than asked for."""
-    available = onnxruntime().get_available_providers()
-    candidates = [row for row in PROVIDERS if device in ("auto", row.device)]
-    for row in candidates:
-        if row.name in available:
-            return row
-    if not candidates:
-        raise ZenEdgeError(f"device {device!r} is not known; there are: auto, {', '.join(row.device for row in PROVIDERS)}.")
-    raise MissingDependencyError(
-        f'this ONNX Runtime has no {candidates[0].name} (only {", ".join(available)}): pip install "zen-edge[gpu]" in place of zen-edge[cpu], or use --device cpu.'
-    )
 
 
 class Session:
@@ -107,31 +50,63 @@ class Session:
         options.enable_mem_pattern = False  # shapes change from step to step; a pattern for each would only grow
         for name, value in settings().items():
             options.add_session_config_entry(name, value)
+        chain = provider.chain()
+        if provider.cuda_graphs:
+            chain[0][1].update(GRAPHS.get(provider.name, {}))
         try:
             if graph is not None:
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
             self._session = ort.InferenceSession(
-                graph or str(path), options, providers=[(provider.name, dict(provider.options))], disabled_optimizers=set(provider.slower)
+                graph or str(path), options, providers=chain, disabled_optimizers=set(provider.slower), enable_fallback=False
             )
         except Exception as error:
+            if provider.device != "cpu":
+                raise ZenEdgeError(f"{path.name} cannot be loaded on {provider.name}: {_first_line(error)}; try --device cpu.") from error
             raise BundleError(f"{path.name} cannot be loaded: {_first_line(error)}; copy the bundle or export it again.") from error
         self._session.disable_fallback()  # a provider that fails must not be replaced in silence
-        if provider.name not in self._session.get_providers():
-            raise ZenEdgeError(f"{provider.name} could not start, and the CPU was not asked for: see `zen-edge doctor`, or use --device cpu.")
+        started = self._session.get_providers()
+        for name, _ in chain:
+            if name not in started:
+                reason = why_not(name, provider.device_id) or f"{build()} does not say why; see `zen-edge doctor`."
+                raise ZenEdgeError(f"{name} could not start, and no other was asked for: {reason} Or use --device cpu.")
+        self.provider = provider
         self.name = path.name
-        self.memory = provider.memory
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self._halves = frozenset(value.name for value in self._session.get_inputs() if value.type == "tensor(float16)")
         self.outputs = tuple(value.name for value in self._session.get_outputs())
         self._run_options = ort.RunOptions()
-        self._cpu, self._device = (ort.OrtDevice.make(name, 0)._get_c_device() for name in ("cpu", provider.memory))
+        self._cpu, self._device = (
+            ort.OrtDevice.make(name, number)._get_c_device() for name, number in (("cpu", 0), (provider.memory, provider.device_id))
+        )
         bindings = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")  # what ONNX Runtime's Python classes wrap
         self._vector, self._lend = bindings.OrtValueVector, bindings.OrtValue.ortvalue_from_numpy
         self._allocate = ort.OrtValue.ortvalue_from_shape_and_type
+        held = self._session._sess
+        self._bound: Binding | Replay | None = None
+        if provider.cuda_graphs:
+            self._bound = Replay(held, bindings, self._run_options, self._place)
+        elif provider.binds:
+            self._bound = Binding(held, bindings, self._run_options, lambda array: self._lend(array, self._cpu), self._cpu, self._device)
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        return (self,)
+
+    def placement(self) -> dict[str, int]:
+        """How many nodes each provider runs, of the graph as ONNX Runtime fused it. ZenEdgeError where this ONNX Runtime does not tell."""
+        if not hasattr(self._session, "get_provider_graph_assignment_info"):
+            raise ZenEdgeError(f"{build()} does not tell which provider runs a node: install a newer one.")
+        counts: Counter[str] = Counter()
+        for part in self._session.get_provider_graph_assignment_info():
+            counts[str(part.ep_name)] += len(part.get_nodes())
+        return dict(counts)
+
+    def _place(self, shape: Sequence[int], dtype: Any) -> Any:
+        return self._allocate(shape, dtype, self.provider.memory, self.provider.device_id)._ortvalue
 
     def empty(self, shape: Sequence[int], like: str) -> Any:
         """Numbers of the type of the input `like`, not set yet, where the provider works, as a value that a session takes."""
-        return self._allocate(shape, np.float16 if like in self._halves else np.float32, self.memory, 0)._ortvalue
+        return self._place(shape, np.float16 if like in self._halves else np.float32)
 
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str] = frozenset()) -> dict[str, Any]:
         """feeds: arrays, or values of `empty` or of a run before, by name; arrays for inputs in half precision may be single. Returns values by name, each with a `numpy()`: those in `on_device`
@@ -140,17 +115,30 @@ class Session:
         `run_with_ortvaluevector` costs the fewest microseconds around the operators of all ways to run (13 where a fresh IOBinding costs 53, for a
         decoder of two layers).
         """
-        given, found = self._vector(), self._vector()
         if self._halves:
             feeds = {name: _half(value) if name in self._halves else value for name, value in feeds.items()}
+        if self._bound is not None:
+            return self._run_bound(self._bound, feeds, outputs, on_device)
+        given, found = self._vector(), self._vector()
         for value in feeds.values():  # an array lends its memory for the time of the run
             given.push_back(self._lend(value, self._cpu) if isinstance(value, np.ndarray) else value)
         devices = [self._device if name in on_device else self._cpu for name in outputs]
         try:
             self._session.run_with_ortvaluevector(self._run_options, list(feeds), given, outputs, found, devices)
         except Exception as error:
-            raise BundleError(f"{self.name} failed to run: {_first_line(error)}; check the bundle with --verify, or export it again.") from error
+            raise self._failed(error) from error
         return dict(zip(outputs, found, strict=True))
+
+    def _run_bound(self, bound: Binding | Replay, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str]) -> dict[str, Any]:
+        try:
+            return dict(zip(outputs, bound.run(feeds, outputs, on_device), strict=True))
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> ZenEdgeError:
+        if self.provider.device != "cpu":
+            return ZenEdgeError(f"{self.name} failed to run on {self.provider.name}: {_first_line(error)}; try --device cpu.")
+        return BundleError(f"{self.name} failed to run: {_first_line(error)}; check the bundle with --verify, or export it again.")
 
 
 def _half(value: Any) -> Any:

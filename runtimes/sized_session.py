@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.runtimes.cores import usable_cores
-from zen_edge.runtimes.session import Provider, Session
+from zen_edge.runtimes.providers import Provider
+from zen_edge.runtimes.session import Session
 
 # Measured on the models that ship (4 and 5 million parameters): one thread is as fast as two up to 4 to 8 rows of a step and 8 to 16 tokens of an
 # encoder. Where calls come one at a time, tens of milliseconds apart, a whole summary takes a fifth to a third less time.
@@ -21,7 +22,7 @@ class SizedSession(Session):
     def __init__(self, path: Path, provider: Provider, threads: int | None, parameters: int, graph: bytes | None = None) -> None:
         """parameters: of the graph, as the manifest tells; the rest as for `Session`."""
         super().__init__(path, provider, threads, graph)
-        small = provider.memory == "cpu" and 0 < parameters <= SMALL and (threads or usable_cores()) > 1
+        small = provider.device == "cpu" and not provider.binds and 0 < parameters <= SMALL and (threads or usable_cores()) > 1
         self._alone = Session(path, provider, 1, graph) if small else None
         self._few = LITTLE // parameters if small else 0
 

@@ -33,15 +33,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(bundle: str | Path, *, device: str | None = None, threads: int | None = None, verify: bool = False) -> Any:
+def load(
+    bundle: str | Path,
+    *,
+    device: str | None = None,
+    device_id: int = 0,
+    providers: Sequence[str | tuple[str, Mapping[str, Any]]] | None = None,
+    cuda_graphs: bool = False,
+    threads: int | None = None,
+    verify: bool = False,
+) -> Any:
     """Open a bundle as the pipeline of its task, a class of runtimes/pipelines/: `load("out")("Hello world")`.
 
-    device: "cpu", "cuda", "auto"; None: the one it was exported for. threads: None uses what the process may use. verify: compare every file
-    with its sha256. Raises BundleError for a damaged bundle, MissingDependencyError without ONNX Runtime.
+    device: "cpu", "cuda", "auto"; None: the one it was exported for. device_id: which GPU. providers: in the place of a device, execution providers of ONNX
+    Runtime in the order in which they may take nodes, each a name or (name, options). cuda_graphs: record a run once and replay it, where every shape is
+    fixed. threads: None uses what the process may use. verify: compare every file with its sha256. Raises BundleError for a damaged bundle,
+    MissingDependencyError without ONNX Runtime or where what was asked for cannot start, OptionError for what there is not.
     """
     from zen_edge import runtimes
 
-    return runtimes.load(bundle, device=device, threads=threads, verify=verify)
+    return runtimes.load(bundle, device=device, device_id=device_id, providers=providers, cuda_graphs=cuda_graphs, threads=threads, verify=verify)
 
 
 def export(

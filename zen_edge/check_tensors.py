@@ -107,7 +107,8 @@ def first_of(
 
 def _every_tensor(path: Path, feeds: Mapping[str, Array]) -> tuple[list[str], dict[str, Array]]:
     from zen_edge.exporters.probe import with_every_output
-    from zen_edge.runtimes.session import Session, find_provider
+    from zen_edge.runtimes.providers import find_provider
+    from zen_edge.runtimes.session import Session
 
     graph, names = with_every_output(path)
     session = Session(path, find_provider("cpu"), None, graph=graph)
@@ -116,7 +117,8 @@ def _every_tensor(path: Path, feeds: Mapping[str, Array]) -> tuple[list[str], di
 
 
 def open_graph(folder: Path, manifest: Manifest, name: str) -> Session:
-    from zen_edge.runtimes.session import Session, find_provider
+    from zen_edge.runtimes.providers import find_provider
+    from zen_edge.runtimes.session import Session
 
     return Session(folder / manifest.graph(name).file, find_provider("cpu"), None)
 

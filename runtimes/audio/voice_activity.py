@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.errors import AudioError, OptionError
-from zen_edge.runtimes.session import Session, find_provider
+from zen_edge.runtimes.providers import find_provider
+from zen_edge.runtimes.session import Session
 
 Sound = NDArray[np.float32]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from zen_edge.errors import BundleError
 from zen_edge.manifest import Manifest
+from zen_edge.runtimes.providers import Device
 from zen_edge.tasks import TASKS
 
 
@@ -16,7 +17,7 @@ def known_tasks() -> list[str]:
     return sorted(task for task in TASKS if (folder / f"{task.replace('-', '_')}.py").exists())
 
 
-def open_pipeline(folder: Path, manifest: Manifest, *, device: str, threads: int | None) -> Any:
+def open_pipeline(folder: Path, manifest: Manifest, *, device: Device, threads: int | None) -> Any:
     """The pipeline of the bundle's task. BundleError for a task this version does not run."""
     if manifest.task not in known_tasks():
         raise BundleError(f"the bundle is for {manifest.task!r}, and this version runs {', '.join(known_tasks())}: pip install --upgrade zen-edge.")

@@ -20,6 +20,7 @@ from zen_edge.runtimes.ctc.settings import Settings, read_settings
 from zen_edge.runtimes.ctc.spans import FrameTokenizer
 from zen_edge.runtimes.pipelines.progress import Progress, ShouldStop, check_should_stop
 from zen_edge.runtimes.pipelines.recognizer import Answers, Audio, Recognizer, read_config
+from zen_edge.runtimes.providers import Device
 from zen_edge.runtimes.speech.transcript import Transcript
 from zen_edge.runtimes.tokenization import load_tokenizer
 
@@ -38,7 +39,7 @@ class Pipeline(Recognizer[FrameModel]):
     chunks that overlap by `stride_length_s` at either end, as in transformers' pipeline. `segments=True` and `words=True` tell times.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         tokenizer = load_tokenizer(folder, manifest.tokenizer)
         if not hasattr(tokenizer, "told"):

@@ -16,6 +16,7 @@ from zen_edge.manifest import Manifest
 from zen_edge.runtimes.attention import BLANK, Attending
 from zen_edge.runtimes.encoder import Encoder, Found, Row
 from zen_edge.runtimes.pipelines.opened import Opened
+from zen_edge.runtimes.providers import Device
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.fast import FastTokenizer
 
@@ -27,7 +28,7 @@ OVERFLOWS = ("error", "truncate")
 class EncoderPipeline(Opened[Encoder], ABC):
     """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`."""
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         tokenizer = load_tokenizer(folder, manifest.tokenizer)
         if not isinstance(tokenizer, FastTokenizer):

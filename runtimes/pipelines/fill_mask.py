@@ -17,6 +17,7 @@ from zen_edge.manifest import Manifest
 from zen_edge.runtimes.encoder import Row
 from zen_edge.runtimes.pipelines.encoder_pipeline import EncoderPipeline, whole_number
 from zen_edge.runtimes.pipelines.scores import softmax
+from zen_edge.runtimes.providers import Device
 
 OPTIONS = ("top_k", "targets", "overflow")
 USUAL = 5  # words for a mask
@@ -68,7 +69,7 @@ class Pipeline(EncoderPipeline):
     tokens the first is taken. A text longer than the model takes raises InputError, unless `overflow="truncate"` asks for its beginning.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         super().__init__(folder, manifest, device=device, threads=threads)
         try:
             self._mask, self._mask_id = str(manifest.head["mask_token"]), int(manifest.head["mask_token_id"])

@@ -14,7 +14,8 @@ from zen_edge.errors import BundleError, InputError
 from zen_edge.manifest import Manifest, Tensor
 from zen_edge.module_names import shown_name
 from zen_edge.runtimes.pipelines.opened import Opened
-from zen_edge.runtimes.session import Session, find_provider
+from zen_edge.runtimes.providers import Device, find_provider
+from zen_edge.runtimes.session import Session
 
 Array = NDArray[Any]
 NUMPY = {"float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"}
@@ -26,7 +27,7 @@ class Pipeline(Opened[Session]):
     Arrays have the names, dtypes and shapes of `inputs`, where a letter stands for a size that is free, the same wherever the letter is.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         graph = manifest.graph("module")
         self.inputs: tuple[Tensor, ...] = graph.inputs

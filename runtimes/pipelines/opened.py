@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from zen_edge.errors import ZenEdgeError
+from zen_edge.runtimes.providers import Provider
+from zen_edge.runtimes.session import Session
 
-M = TypeVar("M")
+
+class Loaded(Protocol):
+    """What runs the graphs of a bundle."""
+
+    @property
+    def sessions(self) -> tuple[Session, ...]: ...
+
+
+M = TypeVar("M", bound=Loaded)
 
 
 class Opened(Generic[M]):
     """A bundle whose graphs are loaded as `_model`. Freed when it is let go of, or at the end of `with`."""
 
     _model: M | None
+
+    @property
+    def provider(self) -> Provider:
+        """Where the graphs run: `provider.device`, `provider.name`, and `provider.why` it is that one."""
+        return self._open_model().sessions[0].provider
+
+    def placement(self) -> dict[str, dict[str, int]]:
+        """By graph, how many of its nodes each provider runs, as ONNX Runtime fused them."""
+        return {session.name: session.placement() for session in self._open_model().sessions}
 
     def close(self) -> None:
         self._model = None

@@ -8,11 +8,12 @@ from typing import Any
 
 from zen_edge.errors import BundleError
 from zen_edge.manifest import Manifest, hears_utterances
+from zen_edge.runtimes.providers import Device
 
 KINDS = {"decoder": "transcription", "ctc": "ctc"}  # a graph, and the file here whose Pipeline runs it
 
 
-def Pipeline(folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> Any:
+def Pipeline(folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> Any:
     """The pipeline of an encoder-decoder, or of a model with one output for every frame."""
     held = {graph.name for graph in manifest.graphs}
     kind = next((kind for graph, kind in KINDS.items() if graph in held), None)

@@ -16,6 +16,7 @@ from zen_edge.manifest import Manifest
 from zen_edge.runtimes.encoder import Row
 from zen_edge.runtimes.pipelines.encoder_pipeline import EncoderPipeline, whole_number
 from zen_edge.runtimes.pipelines.scores import Floats, sigmoid, softmax
+from zen_edge.runtimes.providers import Device
 
 OPTIONS = ("top_k", "function_to_apply", "text_pair", "overflow")
 FUNCTIONS: Mapping[str, Callable[[Floats], Floats]] = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda scores: scores}
@@ -66,7 +67,7 @@ class Pipeline(EncoderPipeline):
     `overflow="truncate"` asks for its beginning.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         super().__init__(folder, manifest, device=device, threads=threads)
         self._labels = read_labels(manifest)
 

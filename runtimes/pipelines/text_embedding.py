@@ -16,6 +16,7 @@ from zen_edge.manifest import Manifest
 from zen_edge.runtimes.encoder import Row
 from zen_edge.runtimes.pipelines.encoder_pipeline import EncoderPipeline, require_text
 from zen_edge.runtimes.pipelines.pooling import Pooling
+from zen_edge.runtimes.providers import Device
 
 OPTIONS = ("overflow", "prompt", "prompt_name")
 
@@ -51,7 +52,7 @@ class Pipeline(EncoderPipeline):
     each text among the checkpoint's prompts, `prompt` is one of your own.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         super().__init__(folder, manifest, device=device, threads=threads)
         self._pooling = Pooling.load(folder, manifest.head)
         self._most = min(self._most, manifest.head.get("max_length", self._most))

@@ -22,6 +22,7 @@ from zen_edge.runtimes.pipelines.opened import Opened
 from zen_edge.runtimes.pipelines.progress import asking, sticky
 from zen_edge.runtimes.pipelines.repetition_guard import guarded, needed_guard
 from zen_edge.runtimes.pipelines.settings import Settings, SettingsReader
+from zen_edge.runtimes.providers import Device
 from zen_edge.runtimes.text.documents import TRANSLATE, Treatment, answer_all
 from zen_edge.runtimes.text.pieces import Pieces
 from zen_edge.runtimes.tokenization import load_tokenizer
@@ -41,7 +42,7 @@ class TextToText(Opened[EncoderDecoder]):
 
     treatment: ClassVar[Treatment] = TRANSLATE  # of a text longer than the model
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
         self._model = EncoderDecoder(folder, manifest, device, threads)

@@ -18,6 +18,7 @@ from zen_edge.runtimes.pipelines.encoder_pipeline import EncoderPipeline, requir
 from zen_edge.runtimes.pipelines.entities import STRATEGIES, Entity, Token, entities, without_overlaps
 from zen_edge.runtimes.pipelines.scores import softmax
 from zen_edge.runtimes.pipelines.text_classification import read_labels
+from zen_edge.runtimes.providers import Device
 
 OPTIONS = ("aggregation_strategy", "ignore_labels", "stride", "overflow")
 
@@ -54,7 +55,7 @@ class Pipeline(EncoderPipeline):
     `overflow="truncate"` asks for its beginning.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         super().__init__(folder, manifest, device=device, threads=threads)
         self._labels = read_labels(manifest)
 

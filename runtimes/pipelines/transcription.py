@@ -16,6 +16,7 @@ from zen_edge.runtimes.decoding import SearchState
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.pipelines.progress import ShouldStop, asking, check_should_stop, sticky
 from zen_edge.runtimes.pipelines.recognizer import FEATURES, Answers, Audio, Recognizer, read_config
+from zen_edge.runtimes.providers import Device
 from zen_edge.runtimes.speech.batched import hear_parts, parts
 from zen_edge.runtimes.speech.prompts import Vocabulary
 from zen_edge.runtimes.speech.recordings import is_longer, open_recording
@@ -43,7 +44,7 @@ class Pipeline(Recognizer[EncoderDecoder]):
 
     _extractor: LogMel
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         tokenizer = load_tokenizer(folder, manifest.tokenizer)
         if not isinstance(tokenizer, WhisperTokenizer):

@@ -19,6 +19,7 @@ from zen_edge.runtimes.decoding import Sequence_, run, search
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.pipelines.recognizer import Answers, Audio, Recognizer, read_config
 from zen_edge.runtimes.pipelines.utterance_settings import Settings, SettingsReader
+from zen_edge.runtimes.providers import Device
 from zen_edge.runtimes.speech.batched import Part, parts
 from zen_edge.runtimes.speech.transcript import Segment, Transcript
 from zen_edge.runtimes.tokenization import load_tokenizer
@@ -34,7 +35,7 @@ class Pipeline(Recognizer[EncoderDecoder]):
     nobody speaks, and the pieces are heard side by side; `segments=True` tells their times. `language` is what to write in, where the model is told one.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
         self._extractor = load_extractor(read_config(folder))

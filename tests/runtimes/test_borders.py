@@ -92,7 +92,7 @@ WATCH = """
     for name in walk("zen_edge.runtimes"):
         importlib.import_module(name)
     before = list(Watch.seen)
-    from zen_edge.runtimes.session import onnxruntime
+    from zen_edge.runtimes.installed import onnxruntime
     onnxruntime()
     print(json.dumps([before, Watch.seen]))
 """
@@ -151,7 +151,7 @@ def test_a_gpu_that_this_build_cannot_use_is_not_replaced(demo_fp32):
     script = """
         from zen_edge.errors import MissingDependencyError
         from zen_edge.runtimes import load
-        from zen_edge.runtimes.session import onnxruntime
+        from zen_edge.runtimes.installed import onnxruntime
         onnxruntime().get_available_providers = lambda: ["CPUExecutionProvider"]
         try:
             load(sys.argv[1], device="cuda")

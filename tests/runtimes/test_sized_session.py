@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from zen_edge.runtimes.session import find_provider
+from zen_edge.runtimes.providers import find_provider
 from zen_edge.runtimes.sized_session import LITTLE, SMALL, SizedSession
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 21]> g (float[B,4] x) => (float[B,4] y) { y = Add(x, x) }"""

@@ -51,6 +51,8 @@ def attend(
     }
     options = merged({name: value for name, value in given.items() if value is not None}, option or ())
     with zen_edge.load(bundle, device=device, threads=threads) as pipeline:
+        if device == "auto":
+            note(pipeline.provider.why)
         if not hasattr(pipeline, "attend"):
             raise ZenEdgeError(f"this bundle is for {pipeline.manifest.task}, and maps are of tokens of text only: there is nothing to draw.")
         seen = pipeline.attend(inputs[0], **options)

@@ -89,6 +89,15 @@ def run(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto; otherwise the one the bundle was exported for.")] = None,
+    device_id: Annotated[int, typer.Option(min=0, help="Which GPU, counted from 0.")] = 0,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[,KEY=VALUE...]",
+            help="In the place of --device, a provider of ONNX Runtime with its options; may be given again, for what the first does not run.",
+        ),
+    ] = None,
+    cuda_graphs: Annotated[bool, typer.Option("--cuda-graphs", help="CUDA: record a run once and replay it, where every shape is fixed.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Otherwise as many as the process may use.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its sha256 first.")] = False,
     token_log_probs: Annotated[bool, typer.Option("--token-log-probs", help="With --json: the log-probability of each generated token.")] = False,
@@ -137,7 +146,10 @@ def run(
     if isinstance(prefix := options.get("decoder_prefix"), list) and not all(isinstance(token, int) for token in prefix):
         raise OptionError("decoder_prefix is one for all inputs here: a text or a JSON list of token ids.")
     failed = number = 0
-    with zen_edge.load(bundle, device=device, threads=threads, verify=verify) as pipeline:
+    where: dict[str, Any] = {"device": device, "device_id": device_id, "providers": list(map(_provider, provider)) if provider else None}
+    with zen_edge.load(bundle, **where, cuda_graphs=cuda_graphs, threads=threads, verify=verify) as pipeline:
+        if device == "auto":
+            note(pipeline.provider.why)
         if pipeline.manifest.task == "module":
             return run_module(pipeline, [*([] if arrays is None else [arrays]), *(file or ()), *map(Path, inputs or ())], output, options, as_json)
         if arrays is not None or output is not None:
@@ -172,6 +184,15 @@ def run(
             sys.stdout.flush()
     if failed:
         raise typer.Exit(1)
+
+
+def _provider(text: str) -> tuple[str, dict[str, str]]:
+    """ "NAME,KEY=VALUE" as ONNX Runtime takes it."""
+    name, *options = text.split(",")
+    for option in options:
+        if "=" not in option:
+            raise OptionError(f"--provider takes NAME[,KEY=VALUE...], and {option!r} is no KEY=VALUE.")
+    return name, dict(option.split("=", 1) for option in options)
 
 
 def _times(timestamps: str | None, format: str | None) -> dict[str, bool | None]:

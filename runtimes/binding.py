@@ -1,0 +1,91 @@
+"""Runs of a session whose provider has memory of its own: what stays between runs stays there, and only what is read comes to the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Lock
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zen_edge.errors import OptionError
+from zen_edge.manifest import Graph
+
+DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+}
+
+
+class Binding:
+    """A fresh binding for every run, so that a session can be shared between threads.
+
+    Arrays go to where the operators that read them work: what only says a size stays on the CPU. Outputs are made where they are asked for.
+    """
+
+    def __init__(self, session: Any, bindings: ModuleType, run_options: Any, lend: Callable[[NDArray[Any]], Any], cpu: Any, device: Any) -> None:
+        self._session, self._binding, self._run_options = session, bindings.SessionIOBinding, run_options
+        self._lend, self._cpu, self._device = lend, cpu, device
+
+    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str]) -> list[Any]:
+        """As `Session.run`; the values in the order of `outputs`."""
+        bound = self._binding(self._session)
+        for name, value in feeds.items():
+            bound.bind_ortvalue_input(name, self._lend(value) if isinstance(value, np.ndarray) else value)
+        for name in outputs:
+            bound.bind_output(name, self._device if name in on_device else self._cpu)
+        self._session.run_with_iobinding(bound, self._run_options)
+        return list(bound.get_outputs())
+
+
+class Kept(NamedTuple):
+    """An output that was copied from where the next run writes its own."""
+
+    array: NDArray[Any]
+
+    def numpy(self) -> NDArray[Any]:
+        return self.array
+
+
+class Replay:
+    """Runs of a graph with fixed shapes in places that never change, as a recorded CUDA graph needs them: arrays are written into the same memory, and
+    the outputs read from the same. One run at a time."""
+
+    def __init__(self, session: Any, bindings: ModuleType, run_options: Any, allocate: Callable[[Sequence[int], Any], Any]) -> None:
+        """allocate: memory on the device by shape and dtype."""
+        self._session, self._run_options, self._lock = session, run_options, Lock()
+        self._inputs, self._outputs = (
+            {value.name: allocate(value.shape, DTYPES[value.type]) for value in meta} for meta in (session.inputs_meta, session.outputs_meta)
+        )
+        self._bound = bindings.SessionIOBinding(session)
+        for name, value in self._inputs.items():
+            self._bound.bind_ortvalue_input(name, value)
+        for name, value in self._outputs.items():
+            self._bound.bind_ortvalue_output(name, value)
+
+    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str]) -> list[Any]:
+        """As `Binding.run`, with arrays alone; everything that is asked for comes to the CPU."""
+        with self._lock:
+            for name, array in feeds.items():
+                self._inputs[name].update_inplace(np.ascontiguousarray(array))
+            self._session.run_with_iobinding(self._bound, self._run_options)
+            return [Kept(np.array(self._outputs[name].numpy())) for name in outputs]
+
+
+def require_fixed_shapes(graphs: Iterable[Graph]) -> None:
+    """OptionError where a graph has a free axis, so that its runs cannot be replayed."""
+    for graph in graphs:
+        free = [tensor for tensor in (*graph.inputs, *graph.outputs) if any(isinstance(size, str) for size in tensor.shape)]
+        if free:
+            named = ", ".join(f"{tensor.name} [{', '.join(map(str, tensor.shape))}]" for tensor in free[:2])
+            grows = ": keys and values grow with every word" if any(tensor.name.startswith("past_") for tensor in free) else ""
+            raise OptionError(
+                f"CUDA graphs replay a run in the same places, so every shape must be fixed, and the {graph.name} has {named}"
+                f"{f' and {len(free) - 2} more' if len(free) > 2 else ''}{grows}; leave cuda_graphs out."
+            )

@@ -1,0 +1,51 @@
+"""What the NVIDIA driver of this machine says."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+from zen_edge.runtimes.libraries import DRIVER, loads
+
+NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What the NVIDIA driver says: its status (0 is well), the newest CUDA it serves, as 1000 * major + 10 * minor, and how many GPUs it shows."""
+
+    status: int
+    version: int = 0
+    gpus: int = 0
+
+
+def driver() -> Driver | None:
+    """None where there is no driver."""
+    name = next(filter(loads, DRIVER), None)
+    if name is None:
+        return None
+    cuda = ctypes.CDLL(name)
+    version, gpus = ctypes.c_int(0), ctypes.c_int(0)
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+    status = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(gpus))
+    return Driver(int(status), version.value, gpus.value)
+
+
+def why_no_gpu(found: Driver | None, built_for: str, device_id: int) -> str | None:
+    """What keeps CUDA from the GPU where its libraries are all there. found: the driver. built_for: the release of CUDA that ONNX Runtime
+    was made for, "13.0"."""
+    if found is None:
+        return "there is no NVIDIA driver: install that of the GPU (nvidia-smi then lists it)."
+    served = f"{found.version // 1000}.{found.version % 1000 // 10}"
+    major = built_for.partition(".")[0]
+    if found.version and major.isdecimal() and found.version // 1000 < int(major):
+        return f"the NVIDIA driver serves CUDA {served}, and this ONNX Runtime is made for CUDA {built_for}: update the driver, or install an onnxruntime-gpu made for CUDA {served.partition('.')[0]}."
+    if found.status == NO_DEVICE or (found.status == 0 and found.gpus == 0):
+        return "the NVIDIA driver shows no GPU: see nvidia-smi, and CUDA_VISIBLE_DEVICES."
+    if found.status:
+        return (
+            f"the NVIDIA driver does not start (its error {found.status}): see nvidia-smi; in a container, give it the GPU (docker run --gpus all)."
+        )
+    if device_id >= found.gpus:
+        return f"there is no GPU {device_id}: the NVIDIA driver shows {found.gpus}, counted from 0."
+    return None
