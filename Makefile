@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ROOT := $(CURDIR)
 EXTRAS := cpu,audio,export,bench,moses,dev
 
-.PHONY: demo test lint types tests sweep checkpoint browser format clean
+.PHONY: demo test lint types tests sweep checkpoint browser gpu format clean
 
 demo: $(VENV)/ready
 	$(BIN)/zen-edge demo
@@ -23,7 +23,7 @@ types: $(VENV)/ready
 	cd build/typed && $(ROOT)/$(BIN)/mypy --config-file $(ROOT)/pyproject.toml -p zen_edge
 
 tests: $(VENV)/ready
-	$(BIN)/pytest -m "not sweep and not checkpoint and not browser"
+	$(BIN)/pytest -m "not sweep and not checkpoint and not browser and not gpu_wheel"
 
 # Every size and architecture, one trace each.
 sweep: $(VENV)/ready
@@ -36,6 +36,10 @@ checkpoint: $(VENV)/ready
 # Pages in a real browser: needs playwright, and ZEN_EDGE_BROWSER to name a Chromium.
 browser: $(VENV)/ready
 	$(BIN)/pytest -m browser
+
+# The GPU build of ONNX Runtime, in an environment of its own, whose Python ZEN_EDGE_GPU_PYTHON names; with a GPU or without.
+gpu: $(VENV)/ready
+	$(BIN)/pytest -m gpu_wheel
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .

@@ -116,8 +116,7 @@ def _provider(name: str) -> Iterable[Finding]:
                 "cuDNN", "note", f"{CUDNN} cannot be loaded, and graphs with convolutions (speech) need it", "pip install onnxruntime-gpu[cudnn]"
             )
         return
-    said, _, todo = reason.rpartition(": ")
-    yield Finding(name, "problem" if name == CUDA.name else "note", said, todo.removesuffix("."))
+    yield Finding(name, "problem" if name == CUDA.name else "note", reason.said, reason.todo)
 
 
 def _version(name: str) -> str | None:

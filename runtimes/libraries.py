@@ -15,7 +15,7 @@ CUDNN = "libcudnn.so.9"  # loaded when a graph first convolves, so no provider i
 # Of Windows, whose libraries are not read here; {cuda}: the release that ONNX Runtime was built for.
 ON_WINDOWS = {"cuda": ("nvcuda.dll", "cudart64_{cuda}.dll", "cublas64_{cuda}.dll", "cublasLt64_{cuda}.dll")}
 
-# The pip package that brings a library. NVIDIA names them for CUDA 12 with an ending, for 13 without one, except where the ending stands here. {release}: the library's.
+# The pip package that brings a library. NVIDIA's for CUDA 12 have an ending that those for 13 have not, except where it stands here.
 PACKAGES = {
     "cudart": "nvidia-cuda-runtime",
     "cublas": "nvidia-cublas",
@@ -24,8 +24,8 @@ PACKAGES = {
     "cufft": "nvidia-cufft",
     "nvrtc": "nvidia-cuda-nvrtc",
     "cudnn": "nvidia-cudnn-cu{cuda}",
-    "nvinfer": "'tensorrt-cu{cuda}=={release}.*'",
-    "nvonnxparser": "'tensorrt-cu{cuda}=={release}.*'",
+    "nvinfer": "tensorrt-cu{cuda}",
+    "nvonnxparser": "tensorrt-cu{cuda}",
 }
 
 
@@ -45,24 +45,25 @@ def loads(name: str) -> bool:
 
 
 def advice(names: Sequence[str], cuda: str) -> str:
-    """What to install for libraries that are missing."""
-    packages, unknown = [], []
+    """What to install for libraries that are missing. cuda: the major release of CUDA."""
+    packages, steps = [], []
     for name in names:
-        package = PACKAGES.get(_stem(name))
-        if package is None:
-            unknown.append(name)
+        stem, release = _parts(name)
+        package = PACKAGES.get(stem)
+        if package is not None:  # a package's first number is that of its library
+            full = package.format(cuda=cuda) if "{" in package or cuda != "12" else f"{package}-cu12"
+            packages.append(f'"{full}=={release}.*"')
+        elif name in DRIVER:
+            steps.append(f"install the NVIDIA driver, which brings {name} (nvidia-smi then lists the GPU)")
         else:
-            release = name.rpartition(".")[2]
-            packages.append(package.format(cuda=cuda, release=release) if "{" in package or cuda >= "13" else f"{package}-cu{cuda}")
-    steps = [f"pip install {' '.join(dict.fromkeys(packages))}"] if packages else []
-    for name in unknown:
-        steps.append(f"install the NVIDIA driver, which brings {name} (nvidia-smi then lists the GPU)" if name in DRIVER else f"install {name}")
-    return "; ".join(steps)
+            steps.append(f"install {name}")
+    return "; ".join([*([f"pip install {' '.join(dict.fromkeys(packages))}"] if packages else []), *steps])
 
 
-def _stem(name: str) -> str:
-    """ "libcublasLt.so.13" and "cublasLt64_13.dll" -> "cublasLt"."""
-    return name.split(".")[0].removeprefix("lib").partition("64_")[0]
+def _parts(name: str) -> tuple[str, str]:
+    """ "libcublasLt.so.13" and "cublasLt64_13.dll" -> ("cublasLt", "13")."""
+    stem, *rest = name.removesuffix(".dll").removeprefix("lib").replace("64_", ".", 1).split(".")
+    return stem, rest[-1] if rest else ""
 
 
 def needed(library: Path) -> tuple[str, ...]:

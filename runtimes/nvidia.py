@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from zen_edge.runtimes.libraries import DRIVER, loads
 
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
+
+
+class Reason(NamedTuple):
+    """What keeps a provider from starting, and what to do about it."""
+
+    said: str
+    todo: str
+
+    def __str__(self) -> str:
+        return f"{self.said}: {self.todo}"
 
 
 @dataclass(frozen=True)
@@ -31,21 +42,18 @@ def driver() -> Driver | None:
     return Driver(int(status), version.value, gpus.value)
 
 
-def why_no_gpu(found: Driver | None, built_for: str, device_id: int) -> str | None:
-    """What keeps CUDA from the GPU where its libraries are all there. found: the driver. built_for: the release of CUDA that ONNX Runtime
-    was made for, "13.0"."""
+def why_no_gpu(found: Driver | None, built_for: str, device_id: int) -> Reason | None:
+    """What keeps CUDA from the GPU where its libraries are all there. found: the driver. built_for: the release of CUDA that ONNX Runtime was made for, "13.0"."""
     if found is None:
-        return "there is no NVIDIA driver: install that of the GPU (nvidia-smi then lists it)."
-    served = f"{found.version // 1000}.{found.version % 1000 // 10}"
-    major = built_for.partition(".")[0]
-    if found.version and major.isdecimal() and found.version // 1000 < int(major):
-        return f"the NVIDIA driver serves CUDA {served}, and this ONNX Runtime is made for CUDA {built_for}: update the driver, or install an onnxruntime-gpu made for CUDA {served.partition('.')[0]}."
+        return Reason("there is no NVIDIA driver", "install that of the GPU (nvidia-smi then lists it)")
+    served, major = found.version // 1000, built_for.partition(".")[0]
+    if found.version and major.isdecimal() and served < int(major):
+        said = f"the NVIDIA driver serves CUDA {served}.{found.version % 1000 // 10}, and this ONNX Runtime is made for CUDA {built_for}"
+        return Reason(said, f"update the driver, or install an onnxruntime-gpu that is made for CUDA {served}")
     if found.status == NO_DEVICE or (found.status == 0 and found.gpus == 0):
-        return "the NVIDIA driver shows no GPU: see nvidia-smi, and CUDA_VISIBLE_DEVICES."
+        return Reason("the NVIDIA driver shows no GPU", "look at nvidia-smi and CUDA_VISIBLE_DEVICES")
     if found.status:
-        return (
-            f"the NVIDIA driver does not start (its error {found.status}): see nvidia-smi; in a container, give it the GPU (docker run --gpus all)."
-        )
+        return Reason(f"the NVIDIA driver does not start (its error {found.status})", "look at nvidia-smi; a container needs --gpus all")
     if device_id >= found.gpus:
-        return f"there is no GPU {device_id}: the NVIDIA driver shows {found.gpus}, counted from 0."
+        return Reason(f"there is no GPU {device_id}", f"the NVIDIA driver shows {found.gpus}, counted from 0")
     return None

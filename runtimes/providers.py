@@ -13,7 +13,7 @@ from typing import Any
 from zen_edge.errors import MissingDependencyError, OptionError
 from zen_edge.runtimes.installed import build, onnxruntime
 from zen_edge.runtimes.libraries import advice, missing
-from zen_edge.runtimes.nvidia import driver, why_no_gpu
+from zen_edge.runtimes.nvidia import Reason, driver, why_no_gpu
 
 SUFFIX = "ExecutionProvider"
 
@@ -78,7 +78,7 @@ def find_provider(device: Device, device_id: int = 0) -> Provider:
             reason = why_not(row.name, device_id)
             if reason is None:
                 return _numbered(replace(row, why=f"auto took {row.device}:{device_id}, which can start."), device_id)
-            reasons.append(reason)
+            reasons.append(f"{reason}.")
         return replace(PROVIDERS[-1], why=f"auto took {PROVIDERS[-1].device}: {' '.join(reasons)}")
     if device not in known:
         raise OptionError(f"device {device!r} is not known; there are: auto, {', '.join(known)}.")
@@ -87,7 +87,7 @@ def find_provider(device: Device, device_id: int = 0) -> Provider:
         raise OptionError(f"device_id={device_id} chooses among GPUs, and the device is {device}: leave it out.")
     reason = why_not(row.name, device_id)
     if reason is not None:
-        raise MissingDependencyError(f"{reason} Or use --device cpu.")
+        raise MissingDependencyError(f"{reason}; or use --device cpu.")
     return _numbered(replace(row, why=f"{device} was asked for."), device_id)
 
 
@@ -110,7 +110,7 @@ def given_providers(given: Sequence[Given]) -> Provider:
     for name, options in chain:
         reason = why_not(name, int(options["device_id"]) if options.get("device_id", "").isdecimal() else 0)
         if reason is not None:
-            raise MissingDependencyError(reason)
+            raise MissingDependencyError(f"{reason}.")
     (name, options), *others = chain
     row = next((row for row in PROVIDERS if row.name == name), None)
     why = f"{', '.join(name for name, _ in chain)} asked for."
@@ -132,28 +132,24 @@ def _offered(name: str, offered: Sequence[str]) -> str:
     return found
 
 
-def why_not(name: str, device_id: int = 0) -> str | None:
-    """Why a provider cannot start on this machine, and what to do, in whole sentences; None where nothing is known that keeps it from starting."""
+def why_not(name: str, device_id: int = 0) -> Reason | None:
+    """What keeps a provider from starting on this machine; None where nothing is known to."""
     module = onnxruntime()
     offered = [str(one) for one in module.get_available_providers()]
     if name not in offered:
-        return (
-            f'{build()} has no {name} (only {", ".join(offered)}): pip uninstall -y {build().split()[0]}, then pip install "zen-edge[gpu]".'
-            if name == CUDA.name
-            else f"{build()} has no {name} (only {', '.join(offered)})."
-        )
+        gpu = f'pip uninstall -y {build().split()[0]}, then pip install "zen-edge[gpu]"'
+        return Reason(f"{build()} has no {name} (only {', '.join(offered)})", gpu if name == CUDA.name else "install a build that has it")
     cuda = str(getattr(module, "cuda_version", "") or "")
     if name in ON_CUDA:
         # Finds CUDA's libraries among pip's packages, where the system's loader does not look. It prints what it does not find.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(OSError, RuntimeError):
             module.preload_dlls()
     library = provider_library(Path(str(module.__file__)).parent, name)
-    if library is not None:
-        lacking = missing(library, cuda.partition(".")[0])
-        if lacking:
-            made = f", made for CUDA {cuda}," if cuda and name in ON_CUDA else ""
-            todo = advice(lacking, cuda.partition(".")[0])
-            return f"{name} of {build()}{made} cannot start: {', '.join(lacking)} cannot be loaded: {todo}."
+    lacking = () if library is None else missing(library, cuda.partition(".")[0])
+    if lacking:
+        made = f", made for CUDA {cuda}," if cuda and name in ON_CUDA else ""
+        said = f"{name} of {build()}{made} cannot start, because {', '.join(lacking)} cannot be loaded"
+        return Reason(said, advice(lacking, cuda.partition(".")[0]))
     return why_no_gpu(driver(), cuda, device_id) if name in ON_CUDA else None
 
 

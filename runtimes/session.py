@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,8 +68,8 @@ class Session:
         started = self._session.get_providers()
         for name, _ in chain:
             if name not in started:
-                reason = why_not(name, provider.device_id) or f"{build()} does not say why; see `zen-edge doctor`."
-                raise ZenEdgeError(f"{name} could not start, and no other was asked for: {reason} Or use --device cpu.")
+                reason = why_not(name, provider.device_id) or f"{build()} does not say why; see `zen-edge doctor`"
+                raise ZenEdgeError(f"{name} could not start, and no other may take its place: {reason}; or use --device cpu.")
         self.provider = provider
         self.name = path.name
         self.inputs = tuple(value.name for value in self._session.get_inputs())
@@ -146,5 +147,5 @@ def _half(value: Any) -> Any:
 
 
 def _first_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = re.sub(r"^\S+\.(cc|cpp|h):\d+ .*?\) (?=[A-Z])", "", " ".join(str(error).split()))  # where in ONNX Runtime it was raised
     return text if len(text) <= 300 else f"{text[:300]}..."

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,3 +119,12 @@ def odd_map() -> AttentionMap:
     }
     text = "مرحبا <b>بالعالم</b> </script><script>alert(2)</script>"
     return AttentionMap(source, target, ("<s>", *target[:-1]), {kind: value.astype(np.float32) for kind, value in weights.items()}, text)
+
+
+@pytest.fixture(scope="session")
+def load_bound() -> Callable[[Path], Any]:
+    """load_bound(bundle): its pipeline on the path that a GPU takes, values bound to memory of the device, with the CPU for the device."""
+    from zen_edge.runtimes import load
+    from zen_edge.runtimes.providers import PROVIDERS
+
+    return lambda bundle: load(bundle, device=replace(PROVIDERS[-1], binds=True), threads=1)

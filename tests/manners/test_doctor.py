@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from zen_edge.cli import app
-from zen_edge.runtimes import cores, doctor, session
+from zen_edge.runtimes import cores, doctor, installed
+from zen_edge.runtimes.nvidia import Reason
 
 
 def findings(monkeypatch: pytest.MonkeyPatch) -> dict[str, doctor.Finding]:
@@ -27,7 +28,7 @@ def test_a_machine_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_installed", lambda name: False)
+    monkeypatch.setattr(installed, "_installed", lambda name: False)
     monkeypatch.setattr(doctor, "_version", lambda name: None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # makes its import fail
     found = findings(monkeypatch)["ONNX Runtime"]
@@ -37,24 +38,42 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_with_both_builds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_installed", lambda name: True)
+    monkeypatch.setattr(installed, "_installed", lambda name: name in installed.BUILDS[:2])
     found = findings(monkeypatch)["ONNX Runtime"]
     assert found.status == "problem"
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in found.advice
 
 
-def test_a_gpu_build_without_cuda_names_each_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_build_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     class Module:
         @staticmethod
         def get_available_providers() -> list[str]:
-            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+            return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
     monkeypatch.setattr(doctor, "onnxruntime", Module)
-    monkeypatch.setattr(doctor, "_loads", lambda file: "cublas" in file)
+    monkeypatch.setattr(doctor, "why_not", lambda name: Reason(f"{name} cannot start, because of it", "install it"))
     found = findings(monkeypatch)
-    assert found["cublas"].status == found["cublasLt"].status == "ok"
-    assert {name for name in doctor.CUDA_LIBRARIES if found[name].status == "problem"} == {"the NVIDIA driver", "cudart", "cufft", "cuDNN"}
-    assert found["cuDNN"].advice.startswith("pip install nvidia-cudnn")
+    told = found["CUDAExecutionProvider"]
+    assert (told.status, told.value, told.advice) == ("problem", "CUDAExecutionProvider cannot start, because of it", "install it")
+    assert found["TensorrtExecutionProvider"].status == "note"  # it comes along with every GPU build
+    assert "CPUExecutionProvider" not in found
+
+    monkeypatch.setattr(doctor, "why_not", lambda name: None)
+    monkeypatch.setattr(doctor, "loads", lambda file: False)
+    found = findings(monkeypatch)
+    assert found["CUDAExecutionProvider"].status == "ok"
+    assert found["cuDNN"].status == "note"
+
+
+def test_where_the_nodes_of_a_bundle_run(demo_fp32: Path, tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["doctor", str(demo_fp32), "--device", "cpu", "--json"])
+    assert shown.exit_code == 0
+    told = {row["name"]: row["value"] for row in json.loads(shown.stdout)["findings"]}
+    assert told["device"] == "cpu: cpu was asked for."
+    assert told["reorder.onnx"] == "4 nodes on CPUExecutionProvider"
+    shown = CliRunner().invoke(app, ["doctor", str(tmp_path)])
+    assert shown.exit_code == 3
+    assert CliRunner().invoke(app, ["doctor", "--device", "cpu"]).exit_code == 1
 
 
 def test_inside_a_cgroup_of_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,75 @@
+"""The path that a GPU takes, with the CPU for the device: the same tokens, and nothing copied that is not read."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from zen_edge.errors import OptionError
+from zen_edge.manifest import read_manifest
+from zen_edge.runtimes import load
+from zen_edge.runtimes.binding import Binding, require_fixed_shapes
+from zen_edge.runtimes.providers import PROVIDERS
+from zen_edge.runtimes.session import Session
+
+CPU = PROVIDERS[-1]
+LINES = ["simple game with cards for two players", "library of tools for sound", "a text editor"]
+SEARCHES = (
+    {"num_beams": 1},
+    {"num_beams": 4, "num_return_sequences": 2},
+    {"do_sample": True, "seed": 3, "top_k": 20},
+    {"num_beams": 1, "prompt_lookup_num_tokens": 4},
+    {"num_beams": 3, "repetition_penalty": 1.3},  # reads the scores of all words
+)
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=str)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_tokens_are_those_of_the_default_path(request, load_bound, precision, options):
+    bundle = request.getfixturevalue(f"demo_{precision}")
+    with load(bundle, device="cpu", threads=1) as plain, load_bound(bundle) as bound:
+        for lines in (LINES, LINES[:1]):
+            expected = [[(one.tokens, one.score) for one in results] for results in plain.generate(lines, **options)]
+            assert [[(one.tokens, one.score) for one in results] for results in bound.generate(lines, **options)] == expected
+    assert len({token for results in expected for tokens, _ in results for token in tokens}) >= 4
+
+
+def test_only_ids_and_their_scores_come_to_the_cpu(demo_fp32, load_bound, monkeypatch):
+    copied, kept, run = set(), set(), Binding.run
+
+    def watched(self, feeds, outputs, on_device):
+        copied.update(name for name in outputs if name not in on_device)
+        kept.update(name for name in outputs if name in on_device)
+        return run(self, feeds, outputs, on_device)
+
+    monkeypatch.setattr(Binding, "run", watched)
+    with load_bound(demo_fp32) as pipeline:
+        assert pipeline(LINES, num_beams=4) == load(demo_fp32, threads=1)(LINES, num_beams=4)
+    assert copied == {"top_scores", "top_ids", "log_sum_exp"}
+    assert {"logits", "cross_key_0", "present_value_1", "moved_key_0"} <= kept
+
+
+FIXED = """<ir_version: 10, opset_import: ["" : 21]> g (float[3,4] x, int64[1] n) => (float[3,4] y, int64[1] m) { y = Add(x, x) m = Add(n, n) }"""
+
+
+def test_replayed_runs_are_told_apart(tmp_path):
+    """As a recorded CUDA graph runs: always in the same places. An answer stays as it was when the next one comes."""
+    onnx.save(onnx.parser.parse_model(FIXED), tmp_path / "g.onnx")
+    session = Session(tmp_path / "g.onnx", replace(CPU, cuda_graphs=True), 1)
+    x, n = np.arange(12, dtype=np.float32).reshape(3, 4), np.array([5])
+    first = session.run({"x": x, "n": n}, ["m", "y"])
+    second = session.run({"x": x + 1, "n": n + 1}, ["y"], frozenset(("y",)))
+    assert np.array_equal(first["y"].numpy(), 2 * x)
+    assert first["m"].numpy() == [10]
+    assert np.array_equal(second["y"].numpy(), 2 * x + 2)
+
+
+def test_why_a_step_cannot_be_replayed(demo_fp32):
+    graphs = {graph.name: graph for graph in read_manifest(demo_fp32).graphs}
+    with pytest.raises(OptionError, match=r"the encoder has input_ids \[\w+, \w+\], attention_mask .* and \d+ more; leave cuda_graphs out"):
+        require_fixed_shapes(graphs.values())
+    with pytest.raises(OptionError, match=r"the decoder has .*: keys and values grow with every word"):
+        require_fixed_shapes([graphs["decoder"]])
+    with pytest.raises(OptionError, match="CUDA graphs are of CUDAExecutionProvider, and this would run on CPUExecutionProvider"):
+        load(demo_fp32, device="cpu", cuda_graphs=True)
