@@ -12,7 +12,7 @@ from zen_edge.bundle import Bundle
 from zen_edge.errors import CheckFailedError, MissingDependencyError, OptionError, UnsupportedModelError
 from zen_edge.files import new_folder
 from zen_edge.inspection import describe_graph
-from zen_edge.manifest import FORMAT, Manifest, describe_files, with_parity, write_manifest
+from zen_edge.manifest import DEVICES, FORMAT, Manifest, describe_files, with_parity, write_manifest
 from zen_edge.parity import ParityReport
 from zen_edge.recipe import Recipe
 from zen_edge.tasks import ENCODER_OUTPUTS, require_task
@@ -88,7 +88,7 @@ def export(
         if checkpoint.feature_extractor is not None:
             save_features(checkpoint.feature_extractor, folder)
         outputs = describe_head(checkpoint, found_task, folder, tell)
-        graphs, limits = trace_graphs(checkpoint, found_task, precision, tell)
+        graphs, limits = trace_graphs(checkpoint, found_task, precision, device, tell)
 
         tell("write the graphs")
         save_graphs(graphs, folder)
@@ -145,8 +145,10 @@ def _require_precision(precision: str, device: str) -> None:
 
     if precision not in SCHEMES:
         raise OptionError(f"precision {precision!r} is not exported; there are: {', '.join(SCHEMES)}.")
-    if device != "cpu":
-        raise UnsupportedModelError(f"device {device!r} is not exported for yet; an fp32 bundle exported for cpu runs on cuda with `--device cuda`.")
+    if device not in DEVICES:
+        raise OptionError(f"device {device!r} is not exported for; there are: {', '.join(DEVICES)}.")
+    if device == "cuda" and precision == "int8":
+        raise OptionError("int8 quantizes activations as they come, and ONNX Runtime has no CUDA kernels for that: choose fp16, int8-blocks or int4.")
 
 
 def _require_fused(manifest: Manifest) -> None:

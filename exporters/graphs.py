@@ -21,14 +21,14 @@ Tell = Callable[[str], None]
 Graphs = tuple[dict[str, ir.Model], dict[str, int]]
 
 
-def trace_graphs(checkpoint: Checkpoint, task: str, precision: str, tell: Tell) -> Graphs:
+def trace_graphs(checkpoint: Checkpoint, task: str, precision: str, device: str, tell: Tell) -> Graphs:
     if task in ENCODER_OUTPUTS:
-        return _of_encoder(checkpoint, task, precision, tell)
+        return _of_encoder(checkpoint, task, precision, device, tell)
     trace = _of_frames if is_ctc(checkpoint.model.config) else _of_encoder_decoder
-    return trace(checkpoint, precision, tell)
+    return trace(checkpoint, precision, device, tell)
 
 
-def _of_encoder_decoder(checkpoint: Checkpoint, precision: str, tell: Tell) -> Graphs:
+def _of_encoder_decoder(checkpoint: Checkpoint, precision: str, device: str, tell: Tell) -> Graphs:
     sizes, limits = DecoderSizes.of(checkpoint.model), Limits.of(checkpoint.model)
     tell("trace the encoder")
     graphs = {"encoder": trace_encoder(checkpoint.model, sizes, limits)}
@@ -38,7 +38,7 @@ def _of_encoder_decoder(checkpoint: Checkpoint, precision: str, tell: Tell) -> G
     vocab_size = int(logits.shape[-1])
     tell("fuse")
     for graph in graphs.values():
-        fuse(graph)
+        fuse(graph, device=device)
     expose_queries(graphs["decoder"], checkpoint.model.generation_config)
     graphs["reorder"] = reorder_graph(sizes)
     tell(f"quantize to {precision}")
@@ -47,27 +47,27 @@ def _of_encoder_decoder(checkpoint: Checkpoint, precision: str, tell: Tell) -> G
     return graphs, {"vocab_size": vocab_size, **limits.as_dict()}
 
 
-def _of_frames(checkpoint: Checkpoint, precision: str, tell: Tell) -> Graphs:
+def _of_frames(checkpoint: Checkpoint, precision: str, device: str, tell: Tell) -> Graphs:
     """Of a CTC model."""
     hearing = Hearing.of(checkpoint.model, checkpoint.feature_extractor)
     tell("trace the model")
     graph = trace_ctc(checkpoint.model, hearing)
     vocab_size = int(graph.graph.outputs[0].shape[-1])
     tell("fuse")
-    fuse(graph)
+    fuse(graph, device=device)
     tell(f"quantize to {precision}")
     quantize(graph, precision)
     return {GRAPH: graph}, hearing.limits(vocab_size)
 
 
-def _of_encoder(checkpoint: Checkpoint, task: str, precision: str, tell: Tell) -> Graphs:
+def _of_encoder(checkpoint: Checkpoint, task: str, precision: str, device: str, tell: Tell) -> Graphs:
     """Of a model that is an encoder and a head."""
     reading = encoders.Reading.of(checkpoint.model, checkpoint.tokenizer, task)
     limits = Limits.of_encoder(checkpoint.model)
     tell("trace the model")
     graph = encoders.trace(checkpoint.model, task, reading, limits)
     tell("fuse")
-    fuse(graph)
+    fuse(graph, device=device)
     tell(f"quantize to {precision}")
     quantize(graph, precision)
     return {encoders.GRAPH: graph}, {"vocab_size": int(checkpoint.model.config.vocab_size), **limits.as_dict()}

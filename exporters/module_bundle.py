@@ -38,7 +38,7 @@ def export_module(
         tell("find free axes and trace the module")
         traced = trace_module(own, declared)
         tell("fuse")
-        fuse(traced.graph, OF_MODULES)
+        fuse(traced.graph, OF_MODULES, device)
         tell(f"quantize to {precision}")
         quantize(traced.graph, precision)
         tell("write the graph")

@@ -1,61 +1,19 @@
 """What is in a bundle or an .onnx file: sizes, operators, attention fused or not, and what a device has no kernel for."""
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zen_edge import attention, graphs
 from zen_edge.checked import printable
 from zen_edge.errors import OptionError
+from zen_edge.kernels import missing
 from zen_edge.manifest import DEVICES, Graph, NodeKind, Tensor, read_manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-
-@dataclass(frozen=True)
-class Kernels:
-    """The dtypes an operator has kernels for, by device. Operators without a row are ONNX's ordinary ones and taken as supported."""
-
-    op: str
-    cpu: tuple[str, ...]
-    cuda: tuple[str, ...]
-
-
-F32, F16, BF16, F64 = "float32", "float16", "bfloat16", "float64"
-MS = "com.microsoft::"
-# cpu: as ONNX Runtime 1.32 lists its kernels. cuda: as its documentation lists them.
-KERNELS = {
-    row.op: row
-    for row in (
-        Kernels(MS + "MultiHeadAttention", (F32,), (F32, F16, BF16)),
-        Kernels(MS + "DecoderMaskedMultiHeadAttention", (F32,), (F32, F16)),
-        Kernels(MS + "GroupQueryAttention", (F32, F16), (F16, BF16)),
-        Kernels(MS + "PackedMultiHeadAttention", (), (F32, F16)),
-        Kernels(MS + "RelativePositionBias", (), (F32, F16)),
-        Kernels("Attention", (F32, F16), (F32, F16, BF16)),
-        Kernels("TensorScatter", (F32, F16, BF16, F64), (F32, F16, BF16)),
-        Kernels(MS + "MatMulNBits", (F32, F16), (F32, F16, BF16)),
-        Kernels(MS + "GatherBlockQuantized", (F32, F16), (F32, F16, BF16)),
-        Kernels(MS + "DynamicQuantizeMatMul", (F32,), ()),
-        Kernels(MS + "MatMulIntegerToFloat", (F32,), ()),
-        Kernels(MS + "SkipLayerNormalization", (F32, F16, BF16, F64), (F32, F16)),
-        Kernels(MS + "BiasGelu", (F32,), (F32, F16)),
-        Kernels(MS + "FastGelu", (F32,), (F32, F16)),
-        Kernels(MS + "QuickGelu", (F32,), (F32, F16)),
-        Kernels(MS + "NGramRepeatBlock", (F32,), (F32, F16)),
-    )
-}
-
-
-def supported(node: NodeKind, device: str) -> bool:
-    row = KERNELS.get(node.op)
-    if row is None:
-        return True
-    dtypes = row.cuda if device == "cuda" else row.cpu
-    floats = [dtype for dtype in node.inputs if dtype in graphs.FLOATS]
-    return bool(dtypes) and (not floats or floats[0] in dtypes)
+MEASURES = {"Shape", "Size"}
 
 
 def describe_graph(path: Path, name: str) -> Graph:
@@ -75,7 +33,7 @@ def describe_graph(path: Path, name: str) -> Graph:
         ops=dict(sorted(Counter(node.op for node in running).items())),
         fused_attention=attention.count_fused(flat),
         unfused_attention=len(unfused),
-        nodes=_node_kinds(running, flat.dtypes),
+        nodes=_node_kinds(flat),
         unfused_reasons=tuple(printable(node.reason)[:512] for node in unfused if node.reason),
     )
 
@@ -88,19 +46,38 @@ def _tensor(value: Any) -> Tensor:
     return Tensor(value.name, graphs.dtype_name(kind.elem_type), shape if kind.HasField("shape") else ("...",))
 
 
-def _node_kinds(nodes: list[graphs.Node], dtypes: dict[str, str]) -> tuple[NodeKind, ...]:
+def _node_kinds(flat: graphs.FlatGraph) -> tuple[NodeKind, ...]:
     def words(values: tuple[str, ...]) -> tuple[str, ...]:
-        found = [dtypes.get(value, "unknown") if value else "" for value in values]
+        found = [flat.dtypes.get(value, "unknown") if value else "" for value in values]
         while found and not found[-1]:
             found.pop()
         return tuple(found)
 
     def kind(node: graphs.Node) -> tuple[str, int, tuple[str, ...], tuple[str, ...]]:
         definition = graphs.schema(node)
-        since = definition.since_version if definition else node.version
+        # Operators that ONNX does not define are ONNX Runtime's, which has one version of each.
+        since = definition.since_version if definition else 1
         return (f"{node.domain}::{node.op}" if node.domain else node.op, since, words(node.inputs), words(node.outputs))
 
-    return tuple(NodeKind(*what, count) for what, count in sorted(Counter(map(kind, nodes)).items()))
+    of_sizes = _size_arithmetic(flat)
+    counts, sizes = Counter[Any](), Counter[Any]()
+    for node in flat.nodes:
+        if not node.links:
+            counts[kind(node)] += 1
+            sizes[kind(node)] += id(node) in of_sizes
+    return tuple(NodeKind(*what, count, sizes[what]) for what, count in sorted(counts.items()))
+
+
+def _size_arithmetic(flat: graphs.FlatGraph) -> set[int]:
+    """Which nodes, by id, take the sizes of tensors or count with nothing but these and constants, in whole numbers: ONNX Runtime keeps such numbers on the CPU."""
+    sizes: set[str] = set()
+    found = set()
+    for node in flat.nodes:
+        given = [name for name in node.inputs if name and name not in flat.weights]
+        if node.op in MEASURES or (given and sizes.issuperset(given) and not any(flat.dtypes.get(name) in graphs.FLOATS for name in node.outputs)):
+            found.add(id(node))
+            sizes.update(node.outputs)
+    return found
 
 
 def inspect_bundle(folder: Path, device: str = "cpu") -> dict[str, Any]:
@@ -121,12 +98,24 @@ def _known(device: str) -> None:
         raise OptionError(f"no device {device!r}: choose one of {', '.join(DEVICES)}")
 
 
-def _summary(graph: Graph, device: str) -> dict[str, Any]:
+def on_device(graph: Graph, device: str) -> dict[str, Any]:
+    """{"supported": nodes with a kernel, "fallback": {operator: nodes without}}, and where there are such {"reasons": [...]} of each kind of them; of a GPU
+    also {"sizes": nodes that count with sizes of tensors alone}, which are in neither."""
     fallback: Counter[str] = Counter()
+    reasons, total, sizes = [], 0, 0
     for node in graph.nodes:
-        if not supported(node, device):
-            fallback[node.op.rpartition("::")[2]] += node.count
-    total = sum(node.count for node in graph.nodes)
+        counted = node.count - (node.sizes if device != "cpu" else 0)
+        total, sizes = total + counted, sizes + node.count - counted
+        reason = missing(node, device) if counted else None
+        if reason is not None:
+            fallback[node.op.rpartition("::")[2]] += counted
+            reasons.append({"op": node.op, "version": node.version, "inputs": list(node.inputs), "count": counted, "reason": reason})
+    found = {"supported": total - fallback.total(), "fallback": dict(sorted(fallback.items()))}
+    return found | ({"sizes": sizes} if device != "cpu" else {}) | ({"reasons": reasons} if reasons else {})
+
+
+def _summary(graph: Graph, device: str) -> dict[str, Any]:
+    found = on_device(graph, device)
     return {
         "name": graph.name,
         "file": graph.file,
@@ -135,7 +124,7 @@ def _summary(graph: Graph, device: str) -> dict[str, Any]:
         "ops": graph.ops,
         "fused_attention": graph.fused_attention,
         "unfused_attention": graph.unfused_attention,
-        "on_device": {"supported": total - fallback.total(), "fallback": dict(sorted(fallback.items()))},
+        "on_device": found,
         **({"unfused_reasons": list(graph.unfused_reasons)} if graph.unfused_reasons else {}),
     }
 
@@ -164,6 +153,8 @@ def print_inspection(inspected: dict[str, Any], console: "Console") -> None:
         operators.add_row(*cells(op, *(row["ops"].get(op, "") for row in rows)))
     console.print(table)
     for row in rows:
+        for node in row["on_device"].get("reasons", ()):
+            console.print(*cells(f"elsewhere in {row['name']}: {node['count']} {node['op']} of {', '.join(node['inputs'])}: {node['reason']}"))
         for reason in row.get("unfused_reasons", ()):
             console.print(*cells(f"unfused in {row['name']}: {reason}"))
     console.print(operators)

@@ -32,7 +32,8 @@ class Tensor:
 class NodeKind:
     """Nodes that one kernel serves. op: "Softmax" or "com.microsoft::MultiHeadAttention". version: the opset that op is defined since.
 
-    inputs, outputs: dtypes in order; "" for an input left out, "unknown" where the graph does not tell.
+    inputs, outputs: dtypes in order; "" for an input left out, "unknown" where the graph does not tell. sizes: how many of them count with nothing but the
+    sizes of tensors; 0 in bundles made before these were told apart.
     """
 
     op: str
@@ -40,6 +41,7 @@ class NodeKind:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     count: int
+    sizes: int = 0
 
 
 @dataclass(frozen=True)
@@ -189,9 +191,11 @@ def _tensor(value: Value) -> Tensor:
 
 
 def _node_kind(value: Value) -> NodeKind:
-    of = value.record(NodeKind)
+    of = value.record(NodeKind, newer=("sizes",))
     inputs, outputs = (tuple(dtype.text(f"({WORD})?") for dtype in of[side].items(TENSORS)) for side in ("inputs", "outputs"))
-    return NodeKind(of["op"].text(".+"), of["version"].integer(high=10_000), inputs, outputs, of["count"].integer(1))
+    count = of["count"].integer(1)
+    sizes = of["sizes"].integer(high=count) if "sizes" in of else 0
+    return NodeKind(of["op"].text(".+"), of["version"].integer(high=10_000), inputs, outputs, count, sizes)
 
 
 def _file(value: Value) -> File:

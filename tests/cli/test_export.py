@@ -48,7 +48,8 @@ def test_force_replaces_bundles_only(zen, demo_checkpoint, tmp_path: Path):
         (["--precision", "fp7"], "precision 'fp7' is not exported; there are: fp32, fp16, int8, int8-blocks, int4."),
         (["--precision", ""], "precision '' is not exported"),
         (["--task", "frob"], "task 'frob' is not known"),
-        (["--device", "tpu"], "device 'tpu' is not exported"),
+        (["--device", "tpu"], "device 'tpu' is not exported for; there are: cpu, cuda."),
+        (["--device", "cuda", "--precision", "int8"], "ONNX Runtime has no CUDA kernels for that: choose fp16, int8-blocks or int4."),
     ],
     ids=str,
 )

@@ -18,7 +18,8 @@ def test_json(zen, demo_int8, device):
     assert {graph["name"] for graph in told["graphs"]} >= {"encoder", "decoder"}
     for graph in told["graphs"]:
         assert list(graph) == ["name", "file", "bytes", "parameters", "ops", "fused_attention", "unfused_attention", "on_device"]
-        assert list(graph["on_device"]) == ["supported", "fallback"]
+        keys = ["supported", "fallback", *(["sizes"] if device == "cuda" else []), *(["reasons"] if graph["on_device"]["fallback"] else [])]
+        assert list(graph["on_device"]) == keys
         assert graph["unfused_attention"] == 0
         assert all(isinstance(count, int) for count in graph["ops"].values())
         assert bool(graph["on_device"]["fallback"]) == (device == "cuda" and graph["name"] != "reorder")

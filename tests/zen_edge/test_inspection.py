@@ -209,7 +209,7 @@ def test_signature_and_node_kinds(tmp_path: Path) -> None:
         NodeKind("Add", 14, ("float32", "float32"), ("float32",), 1),
         NodeKind("Cast", 21, ("float32",), ("float16",), 1),
         NodeKind("Cast", 21, ("int64",), ("float32",), 1),
-        NodeKind("Shape", 21, ("float16",), ("int64",), 1),
+        NodeKind("Shape", 21, ("float16",), ("int64",), 1, sizes=1),
         NodeKind(f"{MS}::MultiHeadAttention", 1, ("float16", "float16", "float16"), ("float16",), 1),
     )
 
@@ -306,7 +306,12 @@ def test_a_bundle_is_inspected_by_its_manifest(bundle: Path, monkeypatch: pytest
     }  # fmt: skip
     cpu, cuda = inspect_bundle(bundle, "cpu"), inspect_bundle(bundle, "cuda")
     assert cpu == {"task": "translation", "precision": "int8", "graphs": [{**row, "on_device": {"supported": 9, "fallback": {}}}]}
-    assert cuda["graphs"][0]["on_device"] == {"supported": 6, "fallback": {"DynamicQuantizeMatMul": 3}}
+    assert cuda["graphs"][0]["on_device"] == {
+        "supported": 6, "fallback": {"DynamicQuantizeMatMul": 3}, "sizes": 0,
+        "reasons": [
+            {"op": f"{MS}::DynamicQuantizeMatMul", "version": 1, "inputs": ["float32", "int8", "float32"], "count": 3, "reason": "no kernel at all"}
+        ],
+    }  # fmt: skip
     assert json.loads(json.dumps(cpu)) == cpu
     with pytest.raises(OptionError, match="cpu, cuda"):
         inspect_bundle(bundle, "tpu")
@@ -330,7 +335,29 @@ FALLBACK: dict[str, tuple[list[onnx.NodeProto], str, dict[str, int]]] = {
 def test_missing_kernels_are_told(tmp_path: Path, nodes: list[onnx.NodeProto], device: str, fallback: dict[str, int]) -> None:
     found = inspect_graph(save(tmp_path / "g.onnx", nodes), device)
     assert found["task"] is None and found["precision"] is None
-    assert found["graphs"][0]["on_device"] == {"supported": len(nodes) - sum(fallback.values()), "fallback": fallback}
+    on_device = found["graphs"][0]["on_device"]
+    assert (on_device["supported"], on_device["fallback"]) == (len(nodes) - sum(fallback.values()), fallback)
+    assert sum(row["count"] for row in on_device.get("reasons", ())) == sum(fallback.values())
+
+
+SIZES = [
+    node("Shape", ["q"], ["s"]),
+    node("Gather", ["s", "axis"], ["n"]),
+    node("Range", ["zero", "n", "one"], ["places"]),
+    node("Less", ["places", "n"], ["inside"]),
+    node("Cast", ["places"], ["f"], to=TensorProto.FLOAT),
+    node("Sin", ["f"], ["wave"]),
+    node("Mul", ["wave", "q"], ["out"]),
+]
+
+
+def test_counting_with_sizes_is_told_apart(tmp_path: Path) -> None:
+    """Shape, Gather, Range and Less give numbers of sizes alone; from Cast on it is arithmetic of the model."""
+    numbers = {"axis": np.array(0), "zero": np.array(0), "one": np.array(1)}
+    path = save(tmp_path / "g.onnx", SIZES, numbers)
+    cuda, cpu = (inspect_graph(path, device)["graphs"][0]["on_device"] for device in ("cuda", "cpu"))
+    assert cuda == {"supported": 3, "fallback": {}, "sizes": 4}
+    assert cpu == {"supported": 7, "fallback": {}}
 
 
 def test_printed_inspection_is_safe_and_whole(bundle: Path) -> None:
