@@ -60,12 +60,9 @@ def _node_kinds(flat: graphs.FlatGraph) -> tuple[NodeKind, ...]:
         return (f"{node.domain}::{node.op}" if node.domain else node.op, since, words(node.inputs), words(node.outputs))
 
     of_sizes = _size_arithmetic(flat)
-    counts, sizes = Counter[Any](), Counter[Any]()
-    for node in flat.nodes:
-        if not node.links:
-            counts[kind(node)] += 1
-            sizes[kind(node)] += id(node) in of_sizes
-    return tuple(NodeKind(*what, count, sizes[what]) for what, count in sorted(counts.items()))
+    running = [node for node in flat.nodes if not node.links]
+    counts, sizes = Counter(map(kind, running)), Counter(kind(node) for node in running if id(node) in of_sizes)
+    return tuple(NodeKind(*what, count, sizes=sizes[what]) for what, count in sorted(counts.items()))
 
 
 def _size_arithmetic(flat: graphs.FlatGraph) -> set[int]:
