@@ -9,10 +9,11 @@ with four beams, each line alone and in padded batches.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,27 +118,38 @@ def refused(types: Sequence[tuple[str, str]]) -> list[str]:
     ]
 
 
-def write_page(types: Iterable[str], rows_of: Callable[[str], Iterable[Any]], page: Callable[[list[Any]], str]) -> None:
-    """The command: every type that it names, or all of them, as a page in the file that it names, or on stdout."""
+def write_page(types: Iterable[str], rows_of: Callable[[str], Iterable[Any]], page: Callable[[list[Any]], str], kind: type[Any]) -> None:
+    """The command: every type that it names, or all of them, as a page in the file that it names, or on stdout. Types whose rows, dataclasses of `kind`, are kept
+    are not tried again."""
     from transformers.utils import logging
 
     parser = argparse.ArgumentParser(description="Write which model types are exported.")
     parser.add_argument("out", type=Path, nargs="?", help="a Markdown file; left out, the page goes to stdout")
     parser.add_argument("--only", default="", help="model types, separated by commas")
+    parser.add_argument("--kept", type=Path, help="a file of the rows there are: read, and added to, so that a run that was cut short goes on")
     given = parser.parse_args()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    rows = []
-    for model_type in [name for name in given.only.split(",") if name] or types:
+    wanted = [name for name in given.only.split(",") if name] or list(types)
+    kept: dict[str, list[Any]] = {}
+    if given.kept is not None and given.kept.exists():
+        kept = {name: [kind(**row) for row in rows] for name, rows in map(json.loads, given.kept.read_text(encoding="utf-8").splitlines())}
+    for model_type in wanted:
+        if model_type in kept:
+            continue
+        kept[model_type] = []
         for row in rows_of(model_type):
-            rows.append(row)
+            kept[model_type].append(row)
             print(row, file=sys.stderr, flush=True)
-    text = page(rows)
+        if given.kept is not None:
+            with given.kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([model_type, list(map(asdict, kept[model_type]))]) + "\n")
+    text = page([row for model_type in wanted for row in kept[model_type]])
     given.out.write_text(text, encoding="utf-8") if given.out else print(text)
 
 
 def main() -> None:
-    write_page(model_types(), lambda model_type: [row_of(model_type)], page)
+    write_page(model_types(), lambda model_type: [row_of(model_type)], page, Row)
 
 
 if __name__ == "__main__":

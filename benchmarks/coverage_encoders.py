@@ -133,7 +133,7 @@ def _reasons(rows: Iterable[Row]) -> Iterator[tuple[str, str]]:
 
 
 def main() -> None:
-    write_page(model_types(), rows_of, page)
+    write_page(model_types(), rows_of, page, Row)
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ def main() -> None:
         for variant, changes in (("", {}), *(VARIANTS if of_frames else DECODER_VARIANTS).get(model_type, ())):
             yield (row_of if of_frames else decoder_row_of)(model_type, variant, changes)
 
-    write_page([*sorted(model_types()), *decoder_types()], rows_of, page)
+    write_page([*sorted(model_types()), *decoder_types()], rows_of, page, Row)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ CLS, SEP, MASK = 0, 2, 4
 LABELS = 5  # more than a chance hit
 
 # Beside those of tiny.py, what configurations of encoders call their sizes.
-ENCODER_SIZES = {name: size for name, size in SIZES.items() if name != "relative_attention_num_buckets"} | {  # MPNet counts on 32 of these
+ENCODER_SIZES = {name: size for name, size in SIZES.items() if not name.startswith("relative_attention_")} | {  # MPNet counts on 32 buckets of these
     **dict.fromkeys(("n_layers", "n_layer", "encoder_num_hidden_layers"), 2),
     **dict.fromkeys(("n_heads", "n_head"), 4),
     **dict.fromkeys(("dim", "emb_dim", "embedding_size", "d_embed"), 32),

@@ -67,7 +67,8 @@ def weights_hash(model: torch.nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-        digest.update(memoryview(real.detach().float().contiguous().numpy()).cast("B"))
+        if real.numel():  # MobileBERT has a projection to no numbers where embeddings are as wide as states
+            digest.update(memoryview(real.detach().float().contiguous().numpy()).cast("B"))
     return digest.hexdigest()
 
 
@@ -108,7 +109,7 @@ def load_checkpoint(model: str | Path, revision: str | None = None, task: str | 
         tokenizer = _read(f"the tokenizer of {source}", lambda: AutoTokenizer.from_pretrained(source, **where))
         extractor = _read(f"the feature extractor of {source}", lambda: AutoFeatureExtractor.from_pretrained(source, **where)) if hears else None
     if encodes is not None:
-        report = {**report, "missing_keys": drop_what_is_not_read(loaded.eval(), list(report.get("missing_keys") or ()), encodes)}
+        report = {**report, "missing_keys": drop_what_is_not_read(loaded.eval(), tokenizer, list(report.get("missing_keys") or ()), encodes)}
     _require_whole(source, report)
     return Checkpoint(name, folder, revision, loaded.eval(), tokenizer, extractor)
 
@@ -157,8 +158,9 @@ def _require_supported(config: Any) -> None:
     if kind in {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_CTC_MAPPING_NAMES, *MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES}:
         return require_exported(config)
     if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:  # encoders can be run as decoders too
+        reads = " For labels or vectors of texts give --task." if kind in OF_TEXTS else ""
         raise UnsupportedModelError(
-            f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM."
+            f"{kind} is a decoder-only model; zen-edge exports encoder-decoder models such as marian. For text generation use llama.cpp or vLLM.{reads}"
         )
     if kind in OF_TEXTS:
         named = f" ({', '.join(config.architectures)})" if getattr(config, "architectures", None) else ""

@@ -31,7 +31,7 @@ from transformers.models.auto import modeling_auto as auto
 from transformers.utils import ModelOutput
 
 from zen_edge.errors import CheckpointError, UnsupportedModelError
-from zen_edge.exporters.architectures import architecture
+from zen_edge.exporters.architectures import architecture, nearest_supported
 from zen_edge.exporters.attention import fused
 from zen_edge.exporters.limits import Limits, a_word
 from zen_edge.exporters.trace import export_graph
@@ -40,7 +40,8 @@ from zen_edge.tasks import ENCODER_OUTPUTS
 GRAPH = "encoder"
 MASK, TYPES, PLACES = "attention_mask", "token_type_ids", "mask_positions"
 EXAMPLE = (2, 7, 3)  # B, T, M: sizes that no weight has
-LEAST = 2  # tokens: a trace takes lengths of one apart, and some models look at neighbours
+LEAST = 3  # tokens: a trace takes lengths of one apart, and some models look at neighbours or leave one out
+TEXT = "a a a a"  # said again and again, so that its ids are not taken for places
 SAME = 1e-4  # of the largest score: one head, whether it is given every place or some
 
 # By task: transformers' class, and the model types that have it, with the class of each.
@@ -81,21 +82,13 @@ def class_of(task: str, config: Any) -> Any:
     if kind not in types:
         others = [name for name, (_, known) in CLASSES.items() if kind in known]
         raise UnsupportedModelError(f"transformers has no {kind} for {task}" + (f"; it has it for {', '.join(others)}." if others else "."))
-    decoder = kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in {
-        *auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-        *auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
-    }
-    if decoder or getattr(config, "is_decoder", False):
-        raise UnsupportedModelError(
-            f"{kind} is a decoder-only model, which reads from left to right; labels, answers and embeddings are exported of encoders such as bert."
-        )
     reason = architecture(kind).refuse(config)
     if reason is not None:
-        raise UnsupportedModelError(f"{kind} {reason}.")
+        raise UnsupportedModelError(f"{kind} {reason}. The nearest that is exported: {nearest_supported(kind)}.")
     return loader
 
 
-def drop_what_is_not_read(model: PreTrainedModel, missing: Sequence[str], task: str) -> list[str]:
+def drop_what_is_not_read(model: PreTrainedModel, tokenizer: Any, missing: Sequence[str], task: str) -> list[str]:
     """Zeroes weights that the checkpoint lacks and that no output depends on, such as a pooler's under a model without one; returns the others."""
     _require_text_only(model)
     known = dict(model.named_parameters())
@@ -104,7 +97,7 @@ def drop_what_is_not_read(model: PreTrainedModel, missing: Sequence[str], task: 
     for name, weight in known.items():
         weight.requires_grad_(name in absent)
     with torch.enable_grad():
-        out = _tried(model)
+        out = _tried(model, tokenizer, task)
         read = any(out[name].requires_grad for name in ENCODER_OUTPUTS[task])
     for name, weight in known.items():
         weight.requires_grad_(before[name])
@@ -115,26 +108,35 @@ def drop_what_is_not_read(model: PreTrainedModel, missing: Sequence[str], task: 
     return [name for name in missing if name not in absent]
 
 
-def _tried(model: PreTrainedModel) -> Any:
+def _tried(model: PreTrainedModel, tokenizer: Any, task: str) -> Any:
     """What the model says of a text without anything else. UnsupportedModelError where it asks for more."""
     try:
-        return model(**_example(model), return_dict=True)
+        return model(**_example(model, tokenizer, task), return_dict=True)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UnsupportedModelError(f"{model.config.model_type} cannot be run on a text alone ({type(error).__name__}: {reason}).") from error
+        reason = " ".join(str(error).split())[:200].removesuffix(".")
+        raise UnsupportedModelError(
+            f"{model.config.model_type} cannot be run on what its tokenizer makes of a text ({type(error).__name__}: {reason})."
+        ) from error
 
 
 def _require_text_only(model: PreTrainedModel) -> None:
     kind, reads = model.config.model_type, inspect.signature(model.forward).parameters
     besides = [name for name in BESIDES if name in reads]
     if besides or model.main_input_name != "input_ids":
-        raise UnsupportedModelError(f"{kind} reads {', '.join(besides or [model.main_input_name])} besides text, which is not exported.")
+        raise UnsupportedModelError(
+            f"{kind} reads {', '.join(besides or [model.main_input_name])} besides text, which is not exported. The nearest that is: {nearest_supported(kind)}."
+        )
 
 
-def _example(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """One row of any words but padding, (1,T)."""
-    ids = torch.full((1, EXAMPLE[1]), a_word(model))
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+def example_ids(model: PreTrainedModel, tokenizer: Any, task: str) -> torch.Tensor:
+    """What the tokenizer makes of a text, or of two where the task reads two, (1,T): models look for the tokens that it puts around them."""
+    ids = tokenizer(TEXT, TEXT if task == "question-answering" else None)["input_ids"]
+    return torch.tensor([ids if len(ids) >= EXAMPLE[1] else [a_word(model)] * (EXAMPLE[1] - len(ids)) + ids])
+
+
+def _example(model: PreTrainedModel, tokenizer: Any, task: str) -> dict[str, torch.Tensor]:
+    ids = example_ids(model, tokenizer, task)
+    return {"input_ids": ids, MASK: torch.ones_like(ids)}
 
 
 @dataclass(frozen=True)
@@ -147,18 +149,18 @@ class Reading:
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: Any, task: str) -> Reading:
-        types = TYPES in tokenizer.model_input_names and _reads_types(model, task)
+        types = TYPES in tokenizer.model_input_names and _reads_types(model, tokenizer, task)
         places = task == "fill-mask"
-        masked = _honours_padding(model, task)
+        masked = _honours_padding(model, tokenizer, task)
         return cls((MASK,) * masked + (TYPES,) * types + (PLACES,) * places, places and _head_by_places(model))
 
 
 @torch.no_grad()
-def _reads_types(model: PreTrainedModel, task: str) -> bool:
+def _reads_types(model: PreTrainedModel, tokenizer: Any, task: str) -> bool:
     """Measured: configurations tell of types that models do not read, and the other way round."""
     if TYPES not in inspect.signature(model.forward).parameters:
         return False
-    inputs = _example(model)
+    inputs = _example(model, tokenizer, task)
     name = ENCODER_OUTPUTS[task][0]
     kinds = torch.zeros_like(inputs["input_ids"])
     try:
@@ -169,9 +171,9 @@ def _reads_types(model: PreTrainedModel, task: str) -> bool:
 
 
 @torch.no_grad()
-def _honours_padding(model: PreTrainedModel, task: str) -> bool:
-    inputs = _example(model)
-    T, padding = EXAMPLE[1], 1 if model.config.pad_token_id is None else model.config.pad_token_id
+def _honours_padding(model: PreTrainedModel, tokenizer: Any, task: str) -> bool:
+    inputs = _example(model, tokenizer, task)
+    T, padding = inputs[MASK].shape[1], 1 if model.config.pad_token_id is None else model.config.pad_token_id
     padded = {"input_ids": _wider(inputs["input_ids"], padding), MASK: _wider(inputs[MASK], 0)}
     for name in ENCODER_OUTPUTS[task]:
         alone, found = (model(**given, return_dict=True)[name] for given in (inputs, padded))
@@ -230,12 +232,13 @@ class _Encoder(torch.nn.Module):
     def __init__(self, model: PreTrainedModel, task: str, names: Sequence[str], gathered: bool) -> None:
         super().__init__()
         self.model, self.names, self.outputs, self.gathered = model, names, ENCODER_OUTPUTS[task], gathered
+        self.once = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
 
     def forward(self, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         given = dict(zip(self.names, inputs, strict=True))
         places = given.pop(PLACES, None)
         with _only_at(self.model, places) if self.gathered and places is not None else nullcontext():
-            out = self.model(**given, return_dict=True)
+            out = self.model(**given, **self.once, return_dict=True)
         found = [out[name] for name in self.outputs]
         return tuple(at(x, places) if places is not None and not self.gathered else x for x in found)
 

@@ -63,7 +63,7 @@ def _of_frames(checkpoint: Checkpoint, precision: str, device: str, tell: Tell) 
 def _of_encoder(checkpoint: Checkpoint, task: str, precision: str, device: str, tell: Tell) -> Graphs:
     """Of a model that is an encoder and a head."""
     reading = encoders.Reading.of(checkpoint.model, checkpoint.tokenizer, task)
-    limits = Limits.of_encoder(checkpoint.model)
+    limits = Limits.of_encoder(checkpoint.model, encoders.example_ids(checkpoint.model, checkpoint.tokenizer, task))
     tell("trace the model")
     graph = encoders.trace(checkpoint.model, task, reading, limits)
     tell("fuse")

@@ -41,9 +41,10 @@ class Limits:
         return architecture(model.config.model_type).limits(model, measured)
 
     @classmethod
-    def of_encoder(cls, model: PreTrainedModel) -> Limits:
-        """The same of a model of one graph, whose target is nothing."""
-        measured = cls(_room(model, torch.full((1, LENGTH), a_word(model))), None)
+    def of_encoder(cls, model: PreTrainedModel, text: torch.Tensor | None = None) -> Limits:
+        """The same of a model of one graph, whose target is nothing. text: ids that the model takes, (1,T), for one that does not take any; the same word again and again
+        but for what stands around it."""
+        measured = cls(_room(model, torch.full((1, LENGTH), a_word(model)) if text is None else text), None)
         return architecture(model.config.model_type).limits(model, measured)
 
     def as_dict(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.sized_session import SizedSession
 
 IDS, MASK = "input_ids", "attention_mask"
-LEAST = 2  # tokens: graphs are traced for so many and more
+LEAST = 3  # tokens: graphs are traced for so many and more
 
 Row = Mapping[str, Sequence[int]]
 """One input by the names of the graph's: input_ids (T), and whatever else it reads; what it does not read is left out, what is lacking is 0."""

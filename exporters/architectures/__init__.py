@@ -28,6 +28,7 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CTC_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
 )
 
@@ -82,6 +83,8 @@ def nearest_supported(model_type: str) -> str:
         return named or "wav2vec2"
     if _reads_audio_only(model_type):
         return named or "whisper"
+    if model_type in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES and model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return named or "bert"
     encoder_decoders = [name for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)]
     exported = [name for name in encoder_decoders if architecture(name).nearest is None and name != model_type]
     return named or next(iter(difflib.get_close_matches(model_type, exported, 1, 0.65)), "bart")

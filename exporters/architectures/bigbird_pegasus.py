@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers.models.bigbird_pegasus.modeling_bigbird_pegasus import BigBirdPegasusSelfAttention
 
+from zen_edge.exporters import last_end
 from zen_edge.exporters.attention import fused_attention, replaced
 from zen_edge.exporters.limits import Limits
 
@@ -36,5 +37,6 @@ def _attention(attention: BigBirdPegasusSelfAttention, hidden_states: torch.Tens
 @contextmanager
 def tracing(model: Any) -> Iterator[None]:
     model.get_encoder().set_attention_type("original_full")
-    with replaced((module for module in model.modules() if isinstance(module, BigBirdPegasusSelfAttention)), _attention):
+    attentions = [module for module in model.modules() if isinstance(module, BigBirdPegasusSelfAttention)]
+    with replaced(attentions, _attention), last_end.tracing(model):
         yield

@@ -7,7 +7,8 @@ from typing import Any
 from transformers.models.bart.modeling_bart import BartAttention
 from transformers.models.mvp.modeling_mvp import MvpAttention
 
-from zen_edge.exporters.attention import replaced
+from zen_edge.exporters import last_end
+from zen_edge.exporters.attention import fused, replaced
 
 
 def refuse(config: Any) -> str | None:
@@ -23,5 +24,5 @@ def tracing(model: Any) -> Iterator[None]:
     attentions = [module for module in model.modules() if isinstance(module, MvpAttention)]
     for attention in attentions:
         attention.config, attention.is_causal = model.config, attention.is_decoder
-    with replaced(attentions, _attention):
+    with fused(model), replaced(attentions, _attention), last_end.tracing(model):
         yield

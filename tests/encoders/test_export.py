@@ -5,7 +5,7 @@ import shutil
 import onnx
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertModel, GPT2Config, LayoutLMConfig, RobertaConfig
+from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertModel, CanineConfig, LayoutLMConfig, LongformerConfig, RobertaConfig
 
 from zen_edge.benchmarks.tiny_encoders import LABELS, tasks_of, tiny_encoder, tiny_pair_tokenizer, write_tiny_encoder
 from zen_edge.check import parity
@@ -78,8 +78,8 @@ def test_an_unknown_task_is_refused_before_anything_is_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("config", "task", "says"),
     [
-        (GPT2Config(), "text-classification", "gpt2 is a decoder-only model, which reads from left to right"),
-        (RobertaConfig(is_decoder=True), "fill-mask", "roberta is a decoder-only model"),
+        (CanineConfig(), "text-classification", "canine reads characters, by a tokenizer of its own.* The nearest that is exported: bert"),
+        (LongformerConfig(), "question-answering", "longformer attends within a sliding window.* The nearest that is exported: modernbert"),
         (RobertaConfig(), "summarization", None),
         (type("Config", (), {"model_type": "esm"}), "question-answering", "transformers has no esm for question-answering; it has it for text-class"),
     ],
@@ -100,6 +100,13 @@ def test_a_model_that_reads_more_than_text_is_refused(tmp_path):
     tiny_pair_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(UnsupportedModelError, match="layoutlm reads bbox besides text"):
         load_checkpoint(tmp_path)
+
+
+def test_a_text_without_the_token_that_a_head_looks_for_is_refused(tmp_path):
+    """BART labels a text by its state at the last </s>."""
+    write_tiny_encoder(tmp_path / "checkpoint", "bart", "text-classification", eos_token_id=7)
+    with pytest.raises(UnsupportedModelError, match=r"bart cannot be run on what its tokenizer makes of a text .*at least one <eos> token"):
+        load_checkpoint(tmp_path / "checkpoint")
 
 
 # What a graph reads
@@ -182,6 +189,15 @@ def test_layers_with_a_window_say_the_same(compared):
     assert {output.name for output in report.outputs} == {"encoder.logits", "encoder.logits padded"}
 
 
+def test_an_encoder_and_a_decoder_under_a_head_say_the_same(compared):
+    """BART: the decoder is given the text once more, from left to right, and its state at the last </s> is labelled, of texts and pairs of them."""
+    manifest, report = compared("bart", "text-classification")
+    (graph,) = manifest.graphs
+    assert (graph.fused_attention, graph.unfused_attention) == (6, 0)
+    assert report.passed, report.failures
+    assert report.tokens.total == 4 * len(BUILT_IN)
+
+
 def test_parity_names_the_line_that_is_too_long(bundle, checkpoint):
     folder, source = bundle("bert", "token-classification"), checkpoint("bert", "token-classification")
     assert parity(folder, source, inputs=["Hello world", "documentation"], keep=False).passed
@@ -210,7 +226,12 @@ COARSE = {("albert", "text-classification", "int8"): 0.9}  # the least cosine, w
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("task", ENCODER_OUTPUTS)
 @pytest.mark.parametrize(
-    "model_type", ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "albert", "electra", "modernbert", "mpnet", "deberta-v2"]
+    "model_type",
+    [
+        *("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "albert", "electra", "modernbert", "mpnet", "deberta-v2"),
+        *("bart", "mbart", "t5", "xlnet", "mobilebert"),
+        *("gpt2", "qwen3", "gemma3_text"),  # which read from left to right
+    ],
 )
 def test_every_task(model_type, task, precision, tmp_path):
     if task not in tasks_of(model_type):

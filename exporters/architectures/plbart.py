@@ -1,0 +1,5 @@
+"""PLBART: BART for code. Texts are classified by the last of their states at </s>."""
+
+from zen_edge.exporters.last_end import tracing
+
+__all__ = ["tracing"]
