@@ -17,12 +17,12 @@ from zen_edge.benchmarks.rows import case_rows, failure_row
 from zen_edge.benchmarks.speech import seconds
 from zen_edge.errors import InputError, OptionError
 from zen_edge.inputs import Line
-from zen_edge.manifest import read_manifest
+from zen_edge.manifest import hears_utterances, read_manifest
 
 SCORED = {
     "summarization": "ROUGE-1/2/L are mean F-measures against the given targets, words stemmed, of the rouge-score library.",
     SPEECH: "WER is the word error rate in percent against the given words, case and punctuation left out, of the jiwer library: less is better. "
-    "encoder_ms is the encoder's part of a call, encoder_ms_per_clip of each of its clips, which one window holds up to 30 seconds; decoder_ms_per_token is the rest of it, reading the file and features included, over its tokens; "
+    "encoder_ms is the encoder's part of a call, encoder_ms_per_window that of each window (or utterance) that it was given, short ones included; decoder_ms_per_token is the rest of it, reading the file and features included, over its tokens; "
     "real_time_factor is seconds for a second of sound. Every engine is told the language, and falls back to no other temperature.",
 }
 SCORED |= {
@@ -47,17 +47,21 @@ def bench(
     setting: Setting,
     *,
     source_tokens: int | None = None,
+    batched: bool = False,
     tell: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
     """The report, as JSON. lines: for speech their sources are paths of sound files. source_tokens: translate made-up lines of this length in place of `lines`.
+    batched: bundles that hear windows a second time, with recordings cut at their silences and the parts heard side by side.
 
     An engine that cannot take part, dies or fails is told under "failures", and the others go on.
     """
     asked = field.asked_for(against)
-    ours = field.of_bundles(bundles)
+    ours = field.of_bundles(bundles, batched)
     task, room = _common_task(bundles), read_manifest(bundles[0]).limits.get("max_target_length")
     if room is not None and setting.max_new_tokens > room:
         raise OptionError(f"the model has room for {room} tokens of output, fewer than {setting.max_new_tokens}.")
+    if batched and not all(map(_hears_windows, bundles)):
+        raise OptionError("batched is for speech that is heard in windows, as Whisper hears it.")
     if task == SPEECH and source_tokens is not None:
         raise OptionError("source_tokens is for texts; the length of speech is that of its clips.")
     chosen = (
@@ -101,6 +105,11 @@ def bench(
         },
         "notes": [*busy(about), *notes(setting, len(everyone) > 1, task)],
     }
+
+
+def _hears_windows(bundle: Path) -> bool:
+    manifest = read_manifest(bundle)
+    return manifest.task == SPEECH and not hears_utterances(manifest) and any(graph.name == "decoder" for graph in manifest.graphs)
 
 
 def _common_task(bundles: Sequence[Path]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zen_edge.benchmarks.cache import cache_folder, environment, fingerprint, made_once
 from zen_edge.benchmarks.engines import Engine, engine
+from zen_edge.benchmarks.engines.zen_edge import BATCHED
 from zen_edge.benchmarks.process import Worker
 from zen_edge.errors import CheckpointError, MissingDependencyError, ZenEdgeError
 from zen_edge.manifest import read_manifest
@@ -45,8 +46,8 @@ class Failure:
     num_beams: int | None = None
 
 
-def of_bundles(bundles: Sequence[Path]) -> tuple[Contestant, ...]:
-    """BundleError for a damaged one; MissingDependencyError without ONNX Runtime is left to its worker to tell."""
+def of_bundles(bundles: Sequence[Path], batched: bool = False) -> tuple[Contestant, ...]:
+    """batched: each a second time, recordings cut at their silences. BundleError for a damaged one; MissingDependencyError without ONNX Runtime is left to its worker to tell."""
     precisions = [read_manifest(folder).precision for folder in bundles]
     shared = {precision for precision in precisions if precisions.count(precision) > 1}
     names = [f"zen-edge {p} ({folder})" if p in shared else f"zen-edge {p}" for folder, p in zip(bundles, precisions, strict=True)]
@@ -54,7 +55,8 @@ def of_bundles(bundles: Sequence[Path]) -> tuple[Contestant, ...]:
         raise ZenEdgeError("a bundle is given twice.")
     # Absolute, and links kept: sys.executable in an environment is a link to a python outside of it.
     return tuple(
-        Contestant(name, engine("zen_edge"), p, folder.resolve(), Path(sys.executable))
+        Contestant(name + way, engine("zen_edge"), p + way, folder.resolve(), Path(sys.executable))
+        for way in ("", BATCHED)[: 1 + batched]
         for name, p, folder in zip(names, precisions, bundles, strict=True)
     )
 

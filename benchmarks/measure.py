@@ -49,6 +49,7 @@ class Measured:
     texts: dict[int, Any] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
     encoder_seconds: list[float] = field(default_factory=list)  # of each round, where the engine tells
+    encoder_windows: list[int] = field(default_factory=list)  # that it was given
 
 
 def turns(names: Sequence[str], seed: int) -> Iterator[list[str]]:
@@ -77,8 +78,8 @@ def measure(
         if contestant.name in running:
             running.pop(contestant.name)[0].close()
 
-    def call(name: str, number: int) -> tuple[float, float, float | None]:
-        """One turn. Returns its seconds, those of the CPU, and those of the encoder where the engine tells."""
+    def call(name: str, number: int) -> tuple[float, float, tuple[float, int] | None]:
+        """One turn. Returns its seconds, those of the CPU, and those and the windows of the encoder where the engine tells."""
         worker, measured = running[name]
         place = number % len(batches)
         batch, key = batches[place], (name, place)
@@ -96,7 +97,7 @@ def measure(
             for line, text in zip(batch.lines, answer["texts"], strict=True):
                 measured.texts.setdefault(line, text)
         measured.peak_memory_mb = max(measured.peak_memory_mb, answer["peak_memory_mb"])
-        return answer["seconds"], answer["cpu_seconds"], answer.get("encoder_seconds")
+        return answer["seconds"], answer["cpu_seconds"], answer.get("encoder")
 
     with ExitStack() as stack:
         for contestant in contestants:
@@ -122,14 +123,16 @@ def measure(
             for name in [name for name in order if name in running]:
                 time.sleep(SETTLE_S)
                 try:
-                    seconds, cpu_seconds, encoder_seconds = call(name, number)
+                    seconds, cpu_seconds, encoder = call(name, number)
                 except WorkerError as error:
                     fail(by_name[name], error)
                 else:
                     measured = running[name][1]
                     measured.seconds.append(seconds)
                     measured.cpu_seconds.append(cpu_seconds)
-                    measured.encoder_seconds += [] if encoder_seconds is None else [encoder_seconds]
+                    if encoder is not None:
+                        measured.encoder_seconds.append(encoder[0])
+                        measured.encoder_windows.append(encoder[1])
                     measured.tokens.append(counted[name, number % len(batches)])
         return [measured for _, measured in running.values()], failures
 

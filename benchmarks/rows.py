@@ -60,22 +60,23 @@ def case_rows(
             "rounds_ms": [_digits(1e3 * seconds) for seconds in measured.seconds],
         }
         if task == SPEECH:
-            row |= _of_speech(measured, audio_s, batch_size)
+            row |= _of_speech(measured, audio_s)
         rows.append(row | ({"time_ratio": time_ratio(measured.seconds, against.seconds)} if against else {}))
     return rows
 
 
-def _of_speech(measured: Measured, audio_s: Sequence[float], batch_size: int) -> dict[str, float]:
-    """real_time_factor: seconds for a second of sound. encoder_ms: of a call, encoder_ms_per_clip of each of its clips. decoder_ms_per_token: the rest of the call, features included, over its tokens."""
+def _of_speech(measured: Measured, audio_s: Sequence[float]) -> dict[str, float]:
+    """real_time_factor: seconds for a second of sound. encoder_ms: of a call; encoder_ms_per_window: of each that its encoder was given, whatever its length. decoder_ms_per_token: the rest of the call, features included, over its tokens."""
     factors = [spent / audio for spent, audio in zip(measured.seconds, audio_s, strict=False)]
     found = {"real_time_factor": _digits(float(np.median(factors)))}
     if measured.encoder_seconds:
         rest = [
             (whole - part) / max(count, 1) for whole, part, count in zip(measured.seconds, measured.encoder_seconds, measured.tokens, strict=True)
         ]
+        each = np.array(measured.encoder_seconds) / np.maximum(measured.encoder_windows, 1)
         found |= {
             "encoder_ms": _digits(1e3 * float(np.median(measured.encoder_seconds))),
-            "encoder_ms_per_clip": _digits(1e3 * float(np.median(measured.encoder_seconds)) / batch_size),
+            "encoder_ms_per_window": _digits(1e3 * float(np.median(each))),
             "decoder_ms_per_token": _digits(1e3 * float(np.median(rest))),
         }
     return found

@@ -35,7 +35,8 @@ SHIPPED = {"demo": "marian-en-fr", "summaries": "bart-summaries"}
 @dataclass(frozen=True)
 class Case:
     """checkpoint: one that ships, a shape of make_checkpoint, or a folder in one of those that the variable ZEN_EDGE_CHECKPOINTS names. shapes: (batch size, beams). inputs: relative to the project's folder; None: built in.
-    task: where the checkpoint does not say it. clip_seconds, clips: so many clips of exactly this length, joined of those of make_speech."""
+    task: where the checkpoint does not say it. clip_seconds, clips: so many clips of exactly this length, joined of those of make_speech.
+    batched: bundles a second time, recordings cut at their silences."""
 
     name: str
     title: str
@@ -54,6 +55,7 @@ class Case:
     warm_up: int = 2
     clip_seconds: float | None = None
     clips: int = 6
+    batched: bool = False
 
 
 def known() -> list[str]:
@@ -82,7 +84,7 @@ def run(case: Case, bundles: Sequence[Path], tell: Callable[[str], None]) -> dic
             warm_up=case.warm_up,
         )
         shapes = [Shape(*shape) for shape in case.shapes]
-        report = bench(measured, case.against, str(model), shapes, lines, setting, source_tokens=case.source_tokens, tell=tell)
+        report = bench(measured, case.against, str(model), shapes, lines, setting, source_tokens=case.source_tokens, batched=case.batched, tell=tell)
     for row in report["cases"]:
         del row["folder"]  # of this machine
     return {"case": case.name, "title": case.title, **report}

@@ -30,7 +30,12 @@ def print_report(report: dict[str, Any], console: Console) -> None:
 
 
 SPEED_COLUMNS = ("engine", "median ms", "p95", "p99", "tokens/s", "load s", "first call s", "peak MB", "disk MB")
-SPEECH_COLUMNS = {"encoder ms": "encoder_ms", "ms/token": "decoder_ms_per_token", "x real time": "real_time_factor"}
+SPEECH_COLUMNS = {
+    "encoder ms": "encoder_ms",
+    "of a window": "encoder_ms_per_window",
+    "ms/token": "decoder_ms_per_token",
+    "x real time": "real_time_factor",
+}
 SCORES = {"EM/F1": ("em", "f1"), "chrF": ("chrf",), "WER %": ("wer",), "ROUGE-1/2/L": ("rouge_1", "rouge_2", "rouge_l")}
 
 

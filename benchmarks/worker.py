@@ -59,7 +59,7 @@ def _timed(translate: Callable[..., Any], count: bool, **request: Any) -> dict[s
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     answer = {"seconds": seconds, "cpu_seconds": cpu_seconds, "texts": texts, "peak_memory_mb": peak_memory_mb()}
     if hasattr(translate, "encoder_seconds"):  # asked before tokens are counted, which may take another run
-        answer["encoder_seconds"] = translate.encoder_seconds()
+        answer["encoder"] = translate.encoder_seconds(), translate.encoder_windows()
     return answer | ({"tokens": tokens()} if count else {})
 
 

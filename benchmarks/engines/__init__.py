@@ -14,7 +14,8 @@ A file imports nothing but the standard library at its top, because the worker r
     load_encoder(folder, precision, threads, task)   the same for text-embedding, whose "texts" that come back are vectors as lists, and for
                                           question-answering, where those it is given are {"question", "context"} as JSON
 
-One of the loads is enough. A function that `load_speech` returns may have an attribute `encoder_seconds`, a function: of the last call.
+One of the loads is enough. A function that `load_speech` returns may have attributes `encoder_seconds` and `encoder_windows`, functions:
+of the last call, and how many windows or utterances the encoder was given in it.
 
 `exactly` asks for max_new_tokens tokens, no fewer. Tokens are counted after the decoder's start, the end token included.
 """

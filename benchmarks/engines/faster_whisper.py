@@ -36,13 +36,13 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
     spent = _timed(model)
 
     def transcribe(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
-        spent[0] = 0.0
+        spent[:] = 0.0, 0
         found = [_hear(model, batched, path, num_beams, max_new_tokens, exactly) for path in texts]
         return ["".join(segment.text for segment in segments).strip() for segments in found], lambda: [
             sum(len(segment.tokens) for segment in segments) for segments in found
         ]
 
-    transcribe.encoder_seconds = lambda: spent[0]  # type: ignore[attr-defined]
+    transcribe.encoder_seconds, transcribe.encoder_windows = (lambda: spent[0]), (lambda: int(spent[1]))  # type: ignore[attr-defined]
     return transcribe
 
 
@@ -67,10 +67,11 @@ def _hear(model: Any, batched: Any, path: str, num_beams: int, max_new_tokens: i
 
 
 def _timed(model: Any) -> list[float]:
-    """[seconds in the encoder], summed up until it is set back."""
-    spent, encode = [0.0], model.encode
+    """[seconds in the encoder, windows that it was given], summed up until they are set back."""
+    spent, encode = [0.0, 0], model.encode
 
     def timed(features: Any) -> Any:
+        spent[1] += len(features) if features.ndim == 3 else 1
         start = time.perf_counter()
         try:
             return encode(features)

@@ -101,7 +101,7 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
     rate = processor.feature_extractor.sampling_rate
 
     def hear(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
-        spent[0] = 0.0
+        spent[:] = 0.0, 0
         sounds = [_read(path, rate) for path in texts]
         with torch.inference_mode():
             if kind == "CTC":
@@ -119,15 +119,16 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
             _length([token for token in row if token <= end], {end}) for row in rows.tolist()
         ]
 
-    hear.encoder_seconds = lambda: spent[0]  # type: ignore[attr-defined]
+    hear.encoder_seconds, hear.encoder_windows = (lambda: spent[0]), (lambda: int(spent[1]))  # type: ignore[attr-defined]
     return hear
 
 
 def _timed(part: Any) -> list[float]:
-    """[seconds in the encoder, or in a model of one graph], summed up until it is set back."""
-    spent, forward = [0.0], part.forward
+    """[seconds in the encoder, or in a model of one graph, windows that it was given], summed up until they are set back."""
+    spent, forward = [0.0, 0], part.forward
 
     def timed(*given: Any, **options: Any) -> Any:
+        spent[1] += len(next(value for value in (*given, *options.values()) if hasattr(value, "shape")))
         start = time.perf_counter()
         try:
             return forward(*given, **options)

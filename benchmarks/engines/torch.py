@@ -47,7 +47,7 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
     spent = _timed(model.get_encoder()) if decodes else _timed(model)
 
     def hear(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
-        spent[0] = 0.0
+        spent[:] = 0.0, 0
         sounds = [_read(path, processor.feature_extractor.sampling_rate) for path in texts]
         rate = processor.feature_extractor.sampling_rate
         with torch.inference_mode():
@@ -62,7 +62,7 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
         texts = processor.batch_decode(ids)
         return texts, lambda: [len(text) for text in texts]
 
-    hear.encoder_seconds = lambda: spent[0]  # type: ignore[attr-defined]
+    hear.encoder_seconds, hear.encoder_windows = (lambda: spent[0]), (lambda: int(spent[1]))  # type: ignore[attr-defined]
     return hear
 
 
@@ -134,16 +134,17 @@ def _read(path: str, rate: int) -> Any:
 
 
 def _timed(module: Any) -> list[float]:
-    """[seconds in the module], summed up until it is set back."""
-    spent, began = [0.0], [0.0]
+    """[seconds in the module, windows that it was given], summed up until they are set back."""
+    spent, began = [0.0, 0], [0.0]
 
-    def before(*_: Any) -> None:
+    def before(_: Any, given: Any, options: Any) -> None:
+        spent[1] += len(next(value for value in (*given, *options.values()) if hasattr(value, "shape")))
         began[0] = time.perf_counter()
 
     def after(*_: Any) -> None:
         spent[0] += time.perf_counter() - began[0]
 
-    module.register_forward_pre_hook(before)
+    module.register_forward_pre_hook(before, with_kwargs=True)
     module.register_forward_hook(after)
     return spent
 

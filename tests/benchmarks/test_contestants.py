@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from zen_edge.benchmarks import cache
+from zen_edge.benchmarks.bench import Shape, bench
 from zen_edge.benchmarks.contestants import Contestant, Failure, asked_for, find_model, of_bundles, of_engines
 from zen_edge.benchmarks.engines import Engine, engine, known
-from zen_edge.errors import BundleError, CheckpointError, ZenEdgeError
+from zen_edge.benchmarks.measure import Setting
+from zen_edge.errors import BundleError, CheckpointError, OptionError, ZenEdgeError
+from zen_edge.inputs import BUILT_IN
 
 
 def quiet(step: str) -> None:
@@ -102,6 +105,13 @@ def test_pip_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bundles_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         of_bundles([tmp_path])
+
+
+def test_bundles_a_second_time(demo_fp32: Path) -> None:
+    assert [one.name for one in of_bundles([demo_fp32], batched=True)] == ["zen-edge fp32", "zen-edge fp32-batched"]
+    assert [one.precision for one in of_bundles([demo_fp32], batched=True)] == ["fp32", "fp32-batched"]
+    with pytest.raises(OptionError, match="batched is for speech that is heard in windows"):
+        bench([demo_fp32], [], None, [Shape(1, 1)], BUILT_IN, Setting(1, 8), batched=True)
 
 
 def test_the_model_is_a_folder(demo_checkpoint: Path, tmp_path: Path) -> None:

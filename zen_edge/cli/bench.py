@@ -39,6 +39,9 @@ def bench(
     source_tokens: Annotated[int | None, typer.Option(min=2, help="Made-up lines of exactly N tokens, of the words in the inputs.")] = None,
     new_tokens: Annotated[int | None, typer.Option(min=1, help="Make every engine generate exactly N tokens.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens to generate; 128 if the model has room.")] = None,
+    batched: Annotated[
+        bool, typer.Option("--batched", help="Measure speech bundles a second time, recordings cut at their silences and heard side by side.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Of every engine; otherwise as many as the process may use.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Otherwise 20, or as many as every line needs.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="No round of a case begins after so many, 3 are done at least.")] = 60,
@@ -82,7 +85,7 @@ def bench(
         seconds=seconds,
     )
     with steps() as tell:
-        found = run(bundle, engines, model, shapes, lines, setting, source_tokens=source_tokens, tell=tell)
+        found = run(bundle, engines, model, shapes, lines, setting, source_tokens=source_tokens, batched=batched, tell=tell)
     if report is not None:
         write_report(found, report)
     if as_json:
