@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 INLINE = 1024  # bytes; smaller tensors stay in the graph's own file
@@ -20,15 +22,24 @@ def save_graphs(models: dict[str, ir.Model], folder: Path, data: str = "weights.
                 tensor = value.const_value
                 if tensor is None or tensor.nbytes < INLINE:
                     continue
-                raw = tensor.tobytes()
+                raw = _bytes(tensor)
                 key = hashlib.sha256(raw).digest()
                 if key not in written:
                     alignment = PAGE if len(raw) >= PAGE else LINE
                     file.write(b"\0" * (-file.tell() % alignment))
                     written[key] = (file.tell(), len(raw))
                     file.write(raw)
+                del raw
                 offset, length = written[key]
                 value.const_value = ir.ExternalTensor(
                     data, offset, length, tensor.dtype, shape=ir.Shape(tensor.shape), name=value.name, base_dir=folder
                 )
             ir.save(model, folder / f"{name}.onnx")
+
+
+def _bytes(tensor: ir.TensorProtocol) -> memoryview | bytes:
+    """As they lie in memory where that is how they are written, without a copy."""
+    array = tensor.numpy()
+    if sys.byteorder != "little" or array.nbytes != tensor.nbytes:  # numbers of 4 bits, two of which share a byte
+        return tensor.tobytes()
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zen_edge.errors import OptionError
 from zen_edge.manifest import read_manifest
+from zen_edge.runtimes.memory import keeping
 
 if TYPE_CHECKING:
     from zen_edge.runtimes.providers import Device, Given
@@ -23,12 +24,13 @@ def load(
     cuda_graphs: bool = False,
     threads: int | None = None,
     verify: bool = False,
+    memory: str | None = None,
 ) -> Any:
     """Open a bundle as the pipeline of its task. device: "cpu", "cuda", "auto"; None: the one it was exported for. device_id: which GPU. providers: in the place
     of a device, execution providers of ONNX Runtime, each a name or (name, options). cuda_graphs: record a run once and replay it, where every shape is
     fixed. threads: None uses what the process may use.
 
-    verify: compare every file with its sha256 (sizes are always compared). Raises BundleError for a damaged bundle, MissingDependencyError
+    memory: how weights are kept, see `memory.keeping`; None: "auto". verify: compare every file with its sha256 (sizes are always compared). Raises BundleError for a damaged bundle, MissingDependencyError
     without ONNX Runtime or where what was asked for cannot start, OptionError for what there is not.
     """
     from zen_edge.runtimes.binding import require_fixed_shapes
@@ -47,4 +49,5 @@ def load(
             raise OptionError(f"CUDA graphs are of {CUDA.name}, and this would run on {chosen.name}: leave cuda_graphs out.")
         require_fixed_shapes(manifest.graphs)
         chosen = replace(chosen, cuda_graphs=True)
-    return open_pipeline(folder, manifest, device=chosen, threads=threads)
+    with keeping(memory):
+        return open_pipeline(folder, manifest, device=chosen, threads=threads)

@@ -21,20 +21,20 @@ def usable_cores() -> int:
 
 def cgroup_quota() -> float | None:
     """The cores' worth of time that the narrowest cgroup around this process allows; None without a limit."""
-    quotas = [quota for folder in _own_cgroups() if (quota := _quota_of(folder)) is not None]
+    quotas = [quota for folder in own_cgroups("cpu", "cpu,cpuacct") if (quota := _quota_of(folder)) is not None]
     return min(quotas, default=None)
 
 
-def _own_cgroups() -> list[Path]:
-    """This process's cgroup and those around it (version 2), or the cpu controller's (version 1)."""
-    folders = [CGROUP, CGROUP / "cpu", CGROUP / "cpu,cpuacct"]
+def own_cgroups(*controllers: str) -> list[Path]:
+    """This process's cgroup and those around it (version 2), or those of its controllers, of which `controllers` are looked at without it too (version 1)."""
+    folders = [CGROUP, *(CGROUP / name for name in controllers)]
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return folders
     for line in lines:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        root = CGROUP if not controllers else CGROUP / controllers
+        _, named, path = [*line.split(":", 2), "", ""][:3]
+        root = CGROUP / named
         inner = root / path.strip("/")
         folders += [inner, *(parent for parent in inner.parents if parent.is_relative_to(root))]
     return folders

@@ -29,7 +29,7 @@ class Encoder:
 
     def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> None:
         graph = manifest.graph("encoder")
-        self._session = SizedSession(folder / graph.file, find_provider(device), threads, graph.parameters)
+        self._session = SizedSession(folder / graph.file, find_provider(device), threads, graph)
         self._axes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
         self._pad = {IDS: int(manifest.tokenizer.get("pad_token_id", 0))}
 

@@ -45,7 +45,7 @@ class EncoderDecoder:
         provider = find_provider(device)
         described = [manifest.graph(name) for name in ("encoder", "decoder", "reorder")]
         self._encoder, self._decoder, self._reorder = (
-            SizedSession(folder / graph.file, provider, threads, graph.parameters, (graphs or {}).get(graph.name)) for graph in described
+            SizedSession(folder / graph.file, provider, threads, graph, (graphs or {}).get(graph.name)) for graph in described
         )
         self.vocab_size = manifest.limits["vocab_size"]
         self.max_target_length = manifest.limits.get("max_target_length")

@@ -25,6 +25,8 @@ SETTINGS = {
     "session.record_ep_graph_assignment_info": "1",  # for `placement`: half a millisecond of loading a graph of eighty nodes
 }
 
+UNPACKED = {"session.disable_prepacking": "1"}
+
 
 # What makes a provider record a run and play it again.
 GRAPHS = {CUDA.name: {"enable_cuda_graph": "1"}}
@@ -40,16 +42,16 @@ def settings() -> dict[str, str]:
 class Session:
     """One graph, ready to run. Safe to share between threads: a run keeps nothing in it."""
 
-    def __init__(self, path: Path, provider: Provider, threads: int | None, graph: bytes | None = None) -> None:
+    def __init__(self, path: Path, provider: Provider, threads: int | None, graph: bytes | None = None, *, packed: bool = True) -> None:
         """threads: for the work inside one operator; None: as many as the process may use. graph: run these bytes in the place of the file's;
-        external data is still read from beside it. BundleError if the file is no such graph."""
+        external data is still read from beside it. packed: copy weights in the order in which products read them; otherwise external data is mapped, not read. BundleError if the file is no such graph."""
         ort = onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised, and would be printed as well
         options.enable_mem_pattern = False  # shapes change from step to step; a pattern for each would only grow
-        for name, value in settings().items():
+        for name, value in (settings() | ({} if packed else UNPACKED)).items():
             options.add_session_config_entry(name, value)
         chain = provider.chain()
         if provider.cuda_graphs:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zen_edge.manifest import Graph
 from zen_edge.runtimes.cores import usable_cores
+from zen_edge.runtimes.large_session import LargeSession
 from zen_edge.runtimes.providers import Provider
 from zen_edge.runtimes.session import Session
 
@@ -16,12 +18,13 @@ SMALL = 2**23  # parameters; beyond that reading them keeps two threads busy. Th
 LITTLE = 2**25  # parameters times rows
 
 
-class SizedSession(Session):
+class SizedSession(LargeSession):
     """A session that is told how many rows it runs."""
 
-    def __init__(self, path: Path, provider: Provider, threads: int | None, parameters: int, graph: bytes | None = None) -> None:
-        """parameters: of the graph, as the manifest tells; the rest as for `Session`."""
-        super().__init__(path, provider, threads, graph)
+    def __init__(self, path: Path, provider: Provider, threads: int | None, described: Graph, graph: bytes | None = None) -> None:
+        """described: the graph in the manifest; the rest as for `Session`."""
+        super().__init__(path, provider, threads, described.size, graph)
+        parameters = described.parameters
         small = provider.device == "cpu" and not provider.binds and 0 < parameters <= SMALL and (threads or usable_cores()) > 1
         self._alone = Session(path, provider, 1, graph) if small else None
         self._few = LITTLE // parameters if small else 0

@@ -42,17 +42,19 @@ def load(
     cuda_graphs: bool = False,
     threads: int | None = None,
     verify: bool = False,
+    memory: str | None = None,
 ) -> Any:
     """Open a bundle as the pipeline of its task, a class of runtimes/pipelines/: `load("out")("Hello world")`.
 
     device: "cpu", "cuda", "auto"; None: the one it was exported for. device_id: which GPU. providers: in the place of a device, execution providers of ONNX
     Runtime in the order in which they may take nodes, each a name or (name, options). cuda_graphs: record a run once and replay it, where every shape is
-    fixed. threads: None uses what the process may use. verify: compare every file with its sha256. Raises BundleError for a damaged bundle,
+    fixed. threads: None uses what the process may use. verify: compare every file with its sha256. memory: "mapped" leaves weights in the file, "packed" copies them for
+    speed as it opens, "auto" (None) leaves those of graphs of half a gigabyte and more in the file until they first run. Raises BundleError for a damaged bundle,
     MissingDependencyError without ONNX Runtime or where what was asked for cannot start, OptionError for what there is not.
     """
     from zen_edge import runtimes
 
-    return runtimes.load(bundle, device=device, device_id=device_id, providers=providers, cuda_graphs=cuda_graphs, threads=threads, verify=verify)
+    return runtimes.load(bundle, device=device, device_id=device_id, providers=providers, cuda_graphs=cuda_graphs, threads=threads, verify=verify, memory=memory)
 
 
 def export(

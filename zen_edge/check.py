@@ -122,11 +122,18 @@ def verify(bundle: Path, checkpoint: Checkpoint | OwnModule) -> ParityReport:
 
     Raises CheckFailedError for a tokenizer that does not do what transformers' does.
     """
+    from zen_edge.runtimes.memory import keeping, sparing
+
+    manifest = read_manifest(bundle)
+    with keeping(sparing(manifest)):
+        return _verified(bundle, manifest, checkpoint)
+
+
+def _verified(bundle: Path, manifest: Manifest, checkpoint: Checkpoint | OwnModule) -> ParityReport:
     from zen_edge.exporters.tokenization import prove_tokenizer, prove_windows
     from zen_edge.runtimes.tokenization import load_tokenizer
     from zen_edge.runtimes.tokenization.fast import FastTokenizer
 
-    manifest = read_manifest(bundle)
     if manifest.task == "module":
         report, counts = check_module.compare(bundle, manifest, cast("OwnModule", checkpoint))
         return replace(report, about=_about(manifest, checkpoint, **counts))
@@ -192,8 +199,6 @@ def compare(
             compared[name] = compare_tokens(expected, given, margins, reference.decode)
             tokens[f"reference {name}"], tokens[f"bundle {name}"] = expected, given
         forced, best = tokens[f"reference {cases[0][0]}"], cases[-1][0]
-        tell("compare outputs")
-        outputs = tuple(compare_graphs(folder, manifest, reference, rows[:PADDED_ROWS], forced[:PADDED_ROWS]))
         text = {}
         scored = [i for i, line in enumerate(lines) if line.target is not None]
         if scored:
@@ -203,6 +208,8 @@ def compare(
                 [pipeline.decode(tokens[f"bundle {best}"][i]) for i in scored],
             )
             text = compare_texts([str(lines[i].target) for i in scored], *texts, task=manifest.task)
+    tell("compare outputs")
+    outputs = tuple(compare_graphs(folder, manifest, reference, rows[:PADDED_ROWS], forced[:PADDED_ROWS]))
     first = None
     if find_first:
         tell("export in fp32 and bisect")

@@ -35,6 +35,7 @@ def compare_graphs(folder: Path, manifest: Manifest, reference: Reference, sourc
     for name, value in cross.items():
         inside = np.broadcast_to(mask[:, None, :, None] == 1, value.shape)
         yield compare_outputs(f"encoder.{name}", value, found[name].numpy(), manifest.precision, inside)
+    del encoder, found  # of a large model no two graphs are held at a time
 
     forced, seen = _forced(tokens, reference)
     scores = reference.logits(ids, mask, forced)
@@ -117,10 +118,11 @@ def _every_tensor(path: Path, feeds: Mapping[str, Array]) -> tuple[list[str], di
 
 
 def open_graph(folder: Path, manifest: Manifest, name: str) -> Session:
+    from zen_edge.runtimes.large_session import LargeSession
     from zen_edge.runtimes.providers import find_provider
-    from zen_edge.runtimes.session import Session
 
-    return Session(folder / manifest.graph(name).file, find_provider("cpu"), None)
+    graph = manifest.graph(name)
+    return LargeSession(folder / graph.file, find_provider("cpu"), None, graph.size)
 
 
 def _padded(sources: Rows, reference: Reference, manifest: Manifest) -> tuple[Array, Array]:

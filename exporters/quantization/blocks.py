@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from zen_edge.exporters.fusions.edit import MICROSOFT, add_initializer, insert, replace
+from zen_edge.exporters.fusions.edit import MICROSOFT, insert, replace
 from zen_edge.exporters.quantization.int8 import require_finite
+from zen_edge.exporters.quantization.lazily import add_made
 from zen_edge.exporters.quantization.parts import Part
 from zen_edge.exporters.quantization.products import Product
 
@@ -80,10 +81,18 @@ class Blocks:
         name = f"{weight.name}.{self.bits}bits{'.rows' if turned else ''}"
         size = self.size_for(inner) or FEWEST  # the last block is then padded with zeros
         if name not in graph.initializers:
-            array = weight.const_value.numpy()
-            table, scale = self.pack(array if turned else np.ascontiguousarray(array.T), size)
-            add_initializer(graph, f"{name}.scale", scale)
-            add_initializer(graph, name, table)
+            tensor = weight.const_value
+
+            def make() -> tuple[Array, ...]:
+                array = tensor.numpy()
+                return self.pack(array if turned else np.ascontiguousarray(array.T), size)
+
+            rows, count = int(tensor.shape[0 if turned else 1]), -(-inner // size)
+            packed = [rows, count, size * self.bits // 8]
+            add_made(graph, make, 1, f"{name}.scale", ir.DataType.FLOAT, packed[:2])
+            add_made(graph, make, 0, name, ir.DataType.UINT8, packed)
+            if turned:  # for look-ups, dropped where there is none
+                add_made(graph, make, 0, f"{name}.flat", ir.DataType.UINT8, [rows, count * packed[2]])
         return graph.initializers[name], graph.initializers[f"{name}.scale"], size
 
     def apply(self, graph: ir.Graph, chosen: Sequence[Part], between: bool) -> int:
@@ -105,8 +114,7 @@ class Blocks:
         if self.size_for(inner) is None:
             return False
         table, scale, size = self._quantized(graph, words, inner, True)
-        flat = add_initializer(graph, f"{table.name}.flat", table.const_value.numpy().reshape(len(table.const_value.numpy()), -1))
         attributes = {"gather_axis": 0, "quantize_axis": 1, "bits": self.bits, "block_size": size}
-        (out,) = insert(node, "GatherBlockQuantized", [flat, node.inputs[1], scale], attributes, domain=MICROSOFT)
+        (out,) = insert(node, "GatherBlockQuantized", [graph.initializers[f"{table.name}.flat"], node.inputs[1], scale], attributes, domain=MICROSOFT)
         replace(node.outputs[0], out)
         return True

@@ -23,18 +23,31 @@ import onnx_ir as ir
 
 from zen_edge.errors import CheckpointError
 from zen_edge.exporters.fusions.edit import MICROSOFT, add_initializer, insert, replace
+from zen_edge.exporters.quantization.lazily import add_made
 from zen_edge.exporters.quantization.parts import Part
 from zen_edge.exporters.quantization.products import Product
 
+CHUNK = 2**22  # numbers at a time
 LEAST = float(np.finfo(np.float32).tiny)  # a row of zeros divided by it is a row of zeros
 
 
 def quantize(weight: np.ndarray[Any, Any], axis: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """weight (K,N) -> int8 of the same shape, and float32 scales along the other axis than `axis`, which is summed over in the product."""
+    step = max(1, CHUNK // weight.shape[1])
+    chunks = [slice(start, start + step) for start in range(0, len(weight), step)]
+    most = [_most(weight[rows], axis) for rows in chunks]
+    largest = np.concatenate(most) if axis == 1 else np.max(most, axis=0)
+    scale = np.maximum(largest / 127, np.finfo(np.float32).tiny).astype(np.float32)
+    table = np.empty(weight.shape, np.int8)
+    for rows in chunks:
+        spread = scale[rows, None] if axis == 1 else scale
+        table[rows] = np.clip(np.rint(weight[rows] / spread), -127, 127)
+    return table, scale
+
+
+def _most(weight: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
     require_finite(weight)
-    scale = np.maximum(np.abs(weight).max(axis=axis) / 127, np.finfo(np.float32).tiny).astype(np.float32)
-    spread = np.expand_dims(scale, axis)
-    return np.clip(np.rint(weight / spread), -127, 127).astype(np.int8), scale
+    return np.asarray(np.abs(weight).max(axis=axis))
 
 
 def require_finite(weight: np.ndarray[Any, Any]) -> None:
@@ -46,9 +59,14 @@ def _quantized(graph: ir.Graph, weight: ir.Value, axis: int) -> tuple[ir.Value, 
     """The int8 table and scales of `weight`, made once for each axis however often they are asked for."""
     name, scale_name = (f"{weight.name}.{part}{'.rows' if axis else ''}" for part in ("int8", "scale"))
     if name not in graph.initializers:
-        table, scale = quantize(weight.const_value.numpy(), axis)
-        add_initializer(graph, scale_name, scale)
-        add_initializer(graph, name, table)
+        tensor = weight.const_value
+        shape = [int(size) for size in tensor.shape]
+
+        def make() -> tuple[np.ndarray[Any, Any], ...]:
+            return quantize(tensor.numpy(), axis)
+
+        add_made(graph, make, 1, scale_name, ir.DataType.FLOAT, shape[1 - axis : 2 - axis])
+        add_made(graph, make, 0, name, ir.DataType.INT8, shape)
     return graph.initializers[name], graph.initializers[scale_name]
 
 

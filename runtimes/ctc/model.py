@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.batching import pad_features
+from zen_edge.runtimes.large_session import LargeSession
 from zen_edge.runtimes.providers import Device, find_provider
-from zen_edge.runtimes.session import Session
 
 Floats = NDArray[np.float32]
 
@@ -20,7 +20,8 @@ class FrameModel:
     """masked: whether inputs of different lengths can be padded to one batch; the answers of other models would depend on the padding."""
 
     def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> None:
-        self._session = Session(folder / manifest.graph("ctc").file, find_provider(device), threads)
+        graph = manifest.graph("ctc")
+        self._session = LargeSession(folder / graph.file, find_provider(device), threads, graph.size)
         self.masked = "attention_mask" in self._session.inputs
         self._features = next(name for name in self._session.inputs if name != "attention_mask")
 

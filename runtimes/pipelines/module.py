@@ -13,6 +13,7 @@ from zen_edge.checked import quoted
 from zen_edge.errors import BundleError, InputError
 from zen_edge.manifest import Manifest, Tensor
 from zen_edge.module_names import shown_name
+from zen_edge.runtimes.large_session import LargeSession
 from zen_edge.runtimes.pipelines.opened import Opened
 from zen_edge.runtimes.providers import Device, find_provider
 from zen_edge.runtimes.session import Session
@@ -37,7 +38,7 @@ class Pipeline(Opened[Session]):
                 raise BundleError(f"the module's input {quoted(tensor.name)} is {tensor.dtype}, which this version does not take: export it again.")
         names = {tensor.name for tensor in self.inputs}
         self._shown = {tensor.name: shown_name(tensor.name, names) for tensor in self.outputs}
-        self._model = Session(folder / graph.file, find_provider(device), threads)
+        self._model = LargeSession(folder / graph.file, find_provider(device), threads, graph.size)
 
     def __call__(self, arrays: Mapping[str, Array] | None = None, /, **named: Array) -> dict[str, Array]:
         """The outputs by name. InputError for an array that is missing, unknown, or of another dtype or shape than the module takes."""

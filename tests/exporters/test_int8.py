@@ -1,5 +1,7 @@
 """int8: the numbers, what is quantized and what is not, rows that do not depend on each other, and sums that must not saturate."""
 
+import tracemalloc
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -8,6 +10,7 @@ import onnxruntime
 import pytest
 
 from zen_edge.exporters.quantization import int8, quantize
+from zen_edge.exporters.weights import save_graphs
 from zen_edge.runtimes import session
 
 RANDOM = np.random.default_rng(1)
@@ -281,3 +284,27 @@ def test_the_graph_is_still_sound_after_ordinary_passes():
     passes.CommonSubexpressionEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     onnx.checker.check_model(ir.to_proto(model))
+
+
+def peak_of(folder, precision: str, count: int) -> int:
+    """Bytes that quantizing `count` products of 512 x 512 and writing them takes at most."""
+    steps = "  ".join(f"h{i + 1} = MatMul(h{i}, w{i})" for i in range(count))
+    weights = {f"w{i}": normal(512, 512) for i in range(count)}
+    proto = graph(f"g (float[B,512] x) => (float[B,512] h{count}) {{ h0 = Neg(x)  {steps} }}", **weights)
+    save_graphs({"before": ir.from_proto(proto)}, folder)
+    model = ir.load(folder / "before.onnx")
+    (folder / precision).mkdir()
+    tracemalloc.start()
+    assert quantize(model, precision) == count
+    save_graphs({"after": model}, folder / precision)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (folder / precision / "weights.bin").stat().st_size > count * 512 * 512 / 2
+    return peak
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-blocks", "int4", "fp16"])
+def test_one_weight_at_a_time_is_held_in_another_precision(tmp_path, precision):
+    """What a large model is quantized in does not grow with the number of its weights."""
+    few, many = (peak_of(tmp_path / str(count), precision, count) for count in (4, 34) if (tmp_path / str(count)).mkdir() is None)
+    assert many - few < 512 * 512 * 4  # thirty more weights of 4 bits are four times that

@@ -1,9 +1,12 @@
 """Which of its two sessions a small graph runs in, on a real graph."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 
+from zen_edge.inspection import describe_graph
 from zen_edge.runtimes.providers import find_provider
 from zen_edge.runtimes.sized_session import LITTLE, SMALL, SizedSession
 
@@ -14,7 +17,8 @@ GRAPH = """<ir_version: 10, opset_import: ["" : 21]> g (float[B,4] x) => (float[
 def opened(tmp_path):
     def make(parameters, threads=2):
         onnx.save(onnx.parser.parse_model(GRAPH), tmp_path / "g.onnx")
-        return SizedSession(tmp_path / "g.onnx", find_provider("cpu"), threads, parameters)
+        described = replace(describe_graph(tmp_path / "g.onnx", "g"), parameters=parameters)
+        return SizedSession(tmp_path / "g.onnx", find_provider("cpu"), threads, described)
 
     return make
 
