@@ -9,6 +9,7 @@ memory is short, and read again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -31,7 +32,7 @@ class LargeSession(Session):
         mapped = on_cpu and (mode == "mapped" or (mode == "auto" and size >= memory.LARGE))
         super().__init__(path, provider, threads, graph, packed=not mapped)
         self._size = size if mapped and mode == "auto" else 0
-        self._open = lambda: Session(path, provider, threads, graph)
+        self._open = partial(Session, path, provider, threads, graph)
         self._packing = Lock()
         self._packed: Session | None = None
 
