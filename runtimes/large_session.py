@@ -16,7 +16,8 @@ from typing import Any
 
 from zen_edge.errors import OptionError
 from zen_edge.runtimes import memory
-from zen_edge.runtimes.session import Provider, Session
+from zen_edge.runtimes.providers import Provider
+from zen_edge.runtimes.session import Session
 
 SPARE = 1.25  # times the graph's bytes: what packing must find free
 
@@ -26,7 +27,7 @@ class LargeSession(Session):
 
     def __init__(self, path: Path, provider: Provider, threads: int | None, size: int, graph: bytes | None = None) -> None:
         """size: the graph's bytes, as the manifest tells; the rest as for `Session`. OptionError for mapping where the provider copies weights to its own memory."""
-        mode, on_cpu = memory.mode(), provider.memory == "cpu"
+        mode, on_cpu = memory.mode(), provider.device == "cpu"
         if mode == "mapped" and not on_cpu:
             raise OptionError(f"memory 'mapped' is for the CPU; {provider.device} copies the weights to its own memory: leave it out.")
         mapped = on_cpu and (mode == "mapped" or (mode == "auto" and size >= memory.LARGE))

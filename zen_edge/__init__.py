@@ -54,7 +54,9 @@ def load(
     """
     from zen_edge import runtimes
 
-    return runtimes.load(bundle, device=device, device_id=device_id, providers=providers, cuda_graphs=cuda_graphs, threads=threads, verify=verify, memory=memory)
+    return runtimes.load(
+        bundle, device=device, device_id=device_id, providers=providers, cuda_graphs=cuda_graphs, threads=threads, verify=verify, memory=memory
+    )
 
 
 def export(

@@ -12,6 +12,7 @@ from zen_edge.manifest import Manifest
 from zen_edge.runtimes.batching import pad_features
 from zen_edge.runtimes.large_session import LargeSession
 from zen_edge.runtimes.providers import Device, find_provider
+from zen_edge.runtimes.session import Session
 
 Floats = NDArray[np.float32]
 

@@ -12,7 +12,7 @@ from zen_edge.errors import OptionError
 from zen_edge.exporters.weights import save_graphs
 from zen_edge.runtimes import memory
 from zen_edge.runtimes.large_session import LargeSession
-from zen_edge.runtimes.session import Provider, find_provider
+from zen_edge.runtimes.providers import Provider, find_provider
 
 SIDE = 4096  # 64 MB of weights
 X = np.random.default_rng(0).standard_normal((3, SIDE)).astype(np.float32)
