@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zen_edge.bundle import Bundle
 from zen_edge.errors import CheckFailedError, MissingDependencyError, OptionError, UnsupportedModelError
-from zen_edge.files import new_folder
-from zen_edge.inspection import describe_graph
+from zen_edge.files import MANIFEST, new_folder
+from zen_edge.inspection import describe_graph, on_device
 from zen_edge.manifest import DEVICES, FORMAT, Manifest, describe_files, with_parity, write_manifest
 from zen_edge.parity import ParityReport
 from zen_edge.recipe import Recipe
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from zen_edge.exporters.axes import Declared
     from zen_edge.exporters.checkpoint import Checkpoint
+    from zen_edge.exporters.halved import Measure
     from zen_edge.exporters.own_module import OwnModule
 
 Verify = Callable[[Path, "Checkpoint | OwnModule"], ParityReport]
@@ -44,13 +47,14 @@ def export(
     with_attention: bool = False,
     force: bool = False,
     verify: Verify | None = None,
+    measure: Measure | None = None,
     tell: Tell = lambda step: None,
 ) -> Bundle:
     """load -> trace -> fuse -> quantize -> verify -> save.
 
     model: a checkpoint folder, a hub id, or a module of one's own, itself with `example_inputs` or as `file.py:factory`; `dynamic` names its free axes.
     out: the bundle's folder, complete or not there at all. with_attention: keep the weights of attention, to be asked for with `attend`. verify: compares the bundle with the
-    checkpoint before it gets its name; its report is kept in the manifest. tell: called with the name of each step as it begins.
+    checkpoint before it gets its name; its report is kept in the manifest. measure: tells how large the numbers in an fp32 bundle become; what half precision could not hold then stays single. tell: called with the name of each step as it begins.
     Raises UnsupportedModelError, CheckpointError, CheckFailedError, or ZenEdgeError where OUT is in the way.
     """
     _require_libraries()
@@ -62,7 +66,9 @@ def export(
             raise OptionError("with_attention is for checkpoints: a module of your own can return its weights itself.")
         from zen_edge.exporters.module_bundle import export_module
 
-        return export_module(own, Path(out), declared=dynamic, precision=precision, device=device, force=force, verify=verify, tell=tell)
+        return export_module(
+            own, Path(out), declared=dynamic, precision=precision, device=device, force=force, verify=verify, measure=measure, tell=tell
+        )
     if example_inputs is not None or dynamic is not None:
         raise OptionError("example_inputs and dynamic are for a module of your own, and this is a checkpoint: leave them out.")
     if task == "module":
@@ -88,17 +94,21 @@ def export(
         if checkpoint.feature_extractor is not None:
             save_features(checkpoint.feature_extractor, folder)
         outputs = describe_head(checkpoint, found_task, folder, tell)
-        graphs, limits = trace_graphs(checkpoint, found_task, precision, device, tell)
+        halves = precision == "fp16" and measure is not None
+        graphs, limits = trace_graphs(checkpoint, found_task, "fp32" if halves else precision, device, tell)
 
         tell("write the graphs")
         save_graphs(graphs, folder)
         names = tuple(graphs)
         del graphs
+        describe = functools.partial(_describe, folder, checkpoint, names, limits, found_task, device, tokenizer, outputs)
+        activations = halve_measured(folder, describe("fp32"), measure, tell) if halves and measure is not None else {}
         if with_attention:
             save_attention_outputs(folder, names, checkpoint.model_type)
         _copy_papers(checkpoint.folder, folder)
-        manifest = _describe(folder, checkpoint, names, limits, found_task, precision, device, tokenizer, outputs)
+        manifest = replace(describe(precision), activations=activations)
         _require_fused(manifest)
+        tell_fallback(manifest, tell)
         return Bundle(Path(out), keep_verified(folder, manifest, None if verify is None else lambda: verify(folder, checkpoint), tell))
 
 
@@ -130,6 +140,27 @@ def keep_verified(folder: Path, manifest: Manifest, verify: Callable[[], ParityR
     manifest = with_parity(manifest, report.to_json())
     write_manifest(folder, manifest)
     return manifest
+
+
+def halve_measured(folder: Path, manifest: Manifest, measure: Measure, tell: Tell) -> dict[str, Any]:
+    """Half precision for the graphs of the fp32 bundle in `folder`, by what `measure` finds in them. Returns what the manifest tells of it."""
+    from zen_edge.exporters.halved import halve
+
+    tell("measure how large its numbers become")
+    write_manifest(folder, manifest)
+    largest = measure(folder)
+    (folder / MANIFEST).unlink()
+    tell("quantize to fp16")
+    return halve(folder, [graph.name for graph in manifest.graphs], largest)
+
+
+def tell_fallback(manifest: Manifest, tell: Tell) -> None:
+    """Say which nodes the device that `manifest` was exported for leaves to the CPU, if there are any, in one step for each graph."""
+    for graph in manifest.graphs:
+        found = on_device(graph, manifest.device)
+        if manifest.device != "cpu" and found["fallback"]:
+            some = "; ".join(f"{row['count']} {row['op']}: {row['reason']}" for row in found["reasons"][:3])
+            tell(f"in {graph.name}, {sum(found['fallback'].values())} of the nodes run on the CPU ({some})")
 
 
 def _require_libraries() -> None:
@@ -171,10 +202,10 @@ def _describe(
     names: tuple[str, ...],
     limits: dict[str, int],
     task: str,
-    precision: str,
     device: str,
     tokenizer: dict[str, Any],
     head: dict[str, Any],
+    precision: str,
 ) -> Manifest:
     return Manifest(
         format=FORMAT,

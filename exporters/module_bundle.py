@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from zen_edge.bundle import Bundle
-from zen_edge.exporters import MADE_WITH, keep_verified
+from zen_edge.exporters import MADE_WITH, halve_measured, keep_verified, tell_fallback
 from zen_edge.exporters.axes import Declared
 from zen_edge.exporters.fusions import OF_MODULES, fuse
+from zen_edge.exporters.halved import Measure
 from zen_edge.exporters.module_graph import GRAPH, trace_module
 from zen_edge.exporters.own_module import OwnModule
 from zen_edge.exporters.quantization import quantize
@@ -32,6 +34,7 @@ def export_module(
     force: bool,
     verify: Callable[[Path, OwnModule], ParityReport] | None,
     tell: Tell,
+    measure: Measure | None = None,
 ) -> Bundle:
     """As `exporters.export`, of a module. declared: {input: {axis: letter}}, its free axes; None: they are found."""
     with new_folder(out, force=force) as folder:
@@ -39,15 +42,17 @@ def export_module(
         traced = trace_module(own, declared)
         tell("fuse")
         fuse(traced.graph, OF_MODULES, device)
-        tell(f"quantize to {precision}")
-        quantize(traced.graph, precision)
+        halves = precision == "fp16" and measure is not None
+        if not halves:
+            tell(f"quantize to {precision}")
+            quantize(traced.graph, precision)
         tell("write the graph")
         save_graphs({GRAPH: traced.graph}, folder)
         manifest = Manifest(
             format=FORMAT,
             task="module",
             model_type="module",
-            precision=precision,
+            precision="fp32" if halves else precision,
             device=device,
             graphs=(describe_graph(folder / f"{GRAPH}.onnx", GRAPH),),
             generation={},
@@ -57,4 +62,9 @@ def export_module(
             source={"name": own.name.rpartition("/")[2], "revision": None, "weights_sha256": own.weights_hash()},
             made_with={name: version(name) for name in MADE_WITH},
         )
+        if measure is not None and halves:
+            activations = halve_measured(folder, manifest, measure, tell)
+            graphs = (describe_graph(folder / f"{GRAPH}.onnx", GRAPH),)
+            manifest = replace(manifest, precision=precision, graphs=graphs, files=describe_files(folder), activations=activations)
+        tell_fallback(manifest, tell)
         return Bundle(out, keep_verified(folder, manifest, None if verify is None else lambda: verify(folder, own), tell))

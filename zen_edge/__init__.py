@@ -81,7 +81,7 @@ def export(
     weights of attention, for `attend`. force: replace a bundle that is there. tell: called with the name of
     each step. Raises UnsupportedModelError, CheckpointError, ModuleError, CheckFailedError or ZenEdgeError; then nothing is left behind.
     """
-    from zen_edge import check
+    from zen_edge import activations, check
 
     try:
         from zen_edge import exporters
@@ -99,6 +99,7 @@ def export(
         with_attention=with_attention,
         force=force,
         verify=check.verify if verify else None,
+        measure=activations.measure,
         tell=tell,
     )
 

@@ -51,14 +51,17 @@ class Probe:
         names = [output.name for output in graph.outputs]
         return {name: value.numpy() for name, value in open_graph(folder, manifest, graph.name).run(self.sources, names).items()}
 
-    def _follow(self, folder: Path, manifest: Manifest, cross: Mapping[str, Array]) -> Array:
+    def decoder_feeds(self, cross: Mapping[str, Array]) -> dict[str, Array]:
+        """What the decoder is given to follow its words in one step, with keys and values `cross`."""
         assert self.forced is not None
-        ids, seen = self.forced
         past = {name.replace("cross_", "past_"): value[:, :, :0] for name, value in cross.items()}
         mask = {name: value for name, value in self.sources.items() if name == "attention_mask"}
-        fixed = {"input_ids": ids, "top_k": np.array([1]), "want_log_sum_exp": np.array(False), **mask}
-        logits: Array = open_graph(folder, manifest, "decoder").run({**fixed, **cross, **past}, ["logits"])["logits"].numpy()
-        return logits[seen]
+        return {"input_ids": self.forced[0], "top_k": np.array([1]), "want_log_sum_exp": np.array(False), **mask, **cross, **past}
+
+    def _follow(self, folder: Path, manifest: Manifest, cross: Mapping[str, Array]) -> Array:
+        assert self.forced is not None
+        logits: Array = open_graph(folder, manifest, "decoder").run(self.decoder_feeds(cross), ["logits"])["logits"].numpy()
+        return logits[self.forced[1]]
 
     def _masked(self, graph: str, found: Mapping[str, Array]) -> dict[str, Array]:
         """Keys and values (B,N,T,H), and outputs by word (B,T,...), without those of padding."""

@@ -71,7 +71,8 @@ class File:
 @dataclass(frozen=True)
 class Manifest:
     """head: what the outputs of a task without generation mean: labels, the token that stands for a mask. recipe: the precision of each part of the
-    weights; None in bundles made before there were any."""
+    weights; None in bundles made before there were any. activations: {graph: how large its numbers became in fp32, and what stays single for that}, where an
+    export to half precision measured it."""
 
     format: int
     task: str
@@ -88,6 +89,7 @@ class Manifest:
     parity: dict[str, Any] | None = None
     head: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, str] | None = None
+    activations: dict[str, Any] = field(default_factory=dict)
 
     def graph(self, name: str) -> Graph:
         """BundleError if there is none of that name."""
@@ -125,7 +127,7 @@ def _manifest(value: Value) -> Manifest:
     version = value.table().get("format", Value(None, f"{MANIFEST}.format")).integer(1)
     if version > FORMAT:
         raise BundleError(f"{MANIFEST} has format {version}, newer than the {FORMAT} this version reads: pip install --upgrade zen-edge")
-    of = value.record(Manifest, newer=("head", "recipe"))
+    of = value.record(Manifest, newer=("head", "recipe", "activations"))
     manifest = Manifest(
         format=version,
         task=of["task"].text(WORD),
@@ -142,6 +144,7 @@ def _manifest(value: Value) -> Manifest:
         parity=of["parity"].optional(Value.free),
         head=of["head"].free() if "head" in of else {},
         recipe=of["recipe"].optional(_recipe) if "recipe" in of else None,
+        activations=of["activations"].free() if "activations" in of else {},
     )
     for table in ("limits", "source", "made_with"):
         for key in getattr(manifest, table):

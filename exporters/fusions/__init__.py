@@ -19,6 +19,7 @@ from zen_edge.exporters.fusions import (
     beam_attention,
     candidates,
     einsum,
+    group_normalization,
     packed_projections,
     query_scale,
     repeated_shapes,
@@ -29,6 +30,7 @@ from zen_edge.exporters.fusions import (
     zero_attention_bias,
     zero_bias,
 )
+from zen_edge.kernels import cuda_kernels
 
 PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
     zero_bias.apply,
@@ -44,8 +46,11 @@ PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
     repeated_shapes.apply,
 )
 
-# What is faster on a CPU alone: a GPU multiplies the rows of all beams at once.
-FOR_CPU = (beam_attention.apply,)
+# What is faster on a CPU alone, and what a GPU takes in its place: nothing where it multiplies the rows of all beams at once.
+ON_A_GPU: dict[Callable[[ir.Graph], int], Callable[[ir.Graph], int] | None] = {beam_attention.apply: None, candidates.apply: candidates.apply_plain}
+
+# Operators by other operators, for a device that the table of kernels (zen_edge/kernels.py) has none of the first for.
+SPELLINGS = {"GroupNormalization": group_normalization.apply}
 
 # Of a module of one's own: attention is written out in it, and an output called logits is an output like any other.
 OF_MODULES = (einsum.apply, attention.apply, transposes.apply, *(apply for apply in PIPELINE if apply is not candidates.apply))
@@ -54,8 +59,10 @@ OF_MODULES = (einsum.apply, attention.apply, transposes.apply, *(apply for apply
 def fuse(model: ir.Model, pipeline: tuple[Callable[[ir.Graph], int], ...] = PIPELINE, device: str = "cpu") -> dict[str, int]:
     """Apply every fusion that is for `device` to `model` in place and drop what they left without use. Returns how often each was made, by name."""
     made = {}
-    for apply in pipeline:
-        if device != "cpu" and apply in FOR_CPU:
+    spelled = tuple(apply for op, apply in SPELLINGS.items() if device == "cuda" and op not in cuda_kernels().operators)
+    for named in (*pipeline, *spelled):
+        apply = named if device == "cpu" else ON_A_GPU.get(named, named)
+        if apply is None:
             continue
         made[apply.__module__.rpartition(".")[2]] = apply(model.graph)
         passes.RemoveUnusedNodesPass()(model)

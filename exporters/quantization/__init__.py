@@ -5,7 +5,8 @@ Needs onnx-ir and numpy alone, so that a bundle can be quantized where there is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
@@ -23,13 +24,17 @@ SCHEMES: dict[str, Callable[[ir.Graph, Sequence[Part], bool], int]] = {
 }
 
 
-def quantize(model: ir.Model, recipe: Recipe | str) -> int:
-    """Turn the weights of `model`, in place, into what `recipe` asks for, or all of them to one precision. Returns how many were."""
+def quantize(model: ir.Model, recipe: Recipe | str, largest: Mapping[str, float] | None = None) -> int:
+    """Turn the weights of `model`, in place, into what `recipe` asks for, or all of them to one precision. Returns how many were.
+
+    largest: the largest number that was measured in each value of the graph; what comes near the end of half precision stays single.
+    """
     recipe = Recipe.uniform(recipe) if isinstance(recipe, str) else recipe
     found: dict[str, list[Part]] = {name: [] for name in SCHEMES}
     for part in parts(model.graph):
         found[recipe.precision_of(part.group, part.layer)].append(part)
-    made = sum(apply(model.graph, found[name], recipe.is_half) for name, apply in SCHEMES.items())
+    schemes = SCHEMES if largest is None else SCHEMES | {"fp16": partial(fp16.apply, largest=largest)}
+    made = sum(apply(model.graph, found[name], recipe.is_half) for name, apply in schemes.items())
     if made:
         model.opset_imports.setdefault("com.microsoft", 1)
         passes.CommonSubexpressionEliminationPass()(model)  # an input of several products is quantized once

@@ -5,15 +5,17 @@
 
 The sums over all layers, which grow beyond 65,504 in some models, never leave single precision, and scores that leave the graph do not either. Masks: a key that may not
 be seen is the least finite half, and a bias is held above half of that before it is added, so that no sum is infinite. Keys and values between the graphs are half, unless
-another precision has either kind of attention. In models without anything but root-mean-square normalization (T5), whose feed-forward products are known to overflow, the
-last of these stays single. Convolutions stay single.
+another precision has either kind of attention. Convolutions stay single.
+
+What would overflow stays single, as far as is measured: every value that came within an eighth of the largest half on the inputs that an export is checked on. Where nothing was
+measured, it is the last product of each feed-forward part in models with nothing but root-mean-square normalization, which are known for it.
 
 On a CPU ONNX Runtime has no half kernels for most of it and puts casts around: right, and slower than fp32. It is made for GPUs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +26,7 @@ from zen_edge.exporters.quantization.products import Product
 
 HALF, SINGLE = ir.DataType.FLOAT16, ir.DataType.FLOAT
 LEAST = float(np.finfo(np.float16).min)
+HEADROOM = 8  # how much larger than what was measured another input's numbers may be
 BETWEEN = ("past_", "cross_key_", "cross_value_", "present_", "moved_")  # names of what goes from graph to graph
 MOVES = {"Split", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Expand", "Identity", "Gather"}
 BENDS = {"Relu", "Gelu", "QuickGelu", "FastGelu", "Tanh", "Sigmoid", "Erf"}
@@ -31,12 +34,16 @@ WITH_CONSTANT = {"Add", "Mul"}
 BIAS, MASK = 5, 4  # their places among the inputs of MultiHeadAttention
 
 
-def apply(graph: ir.Graph, chosen: Iterable[Part], between: bool) -> int:
-    """Turn the parts in `chosen`, and what lies between them, to half precision in place; `between`: keys and values between the graphs too. Returns how
-    many parts were."""
-    some = [part for part in chosen if not (part.product is not None and _overflows(graph, part.product))]
+def apply(graph: ir.Graph, chosen: Sequence[Part], between: bool, largest: Mapping[str, float] | None = None) -> int:
+    """Turn the parts in `chosen`, and what lies between them, to half precision in place; `between`: keys and values between the graphs too. largest: of each
+    value that was measured. Returns how many parts were."""
+    if largest is None:
+        wide: set[ir.Node] = {part.node for part in chosen if part.product is not None and _overflows(graph, part.product)}
+    else:
+        wide = {node for node in _all(graph) if is_wide(node, largest)}
+    some = [part for part in chosen if part.node not in wide and (part.product is None or part.product.output.producer() not in wide)]
     outside = {value for value in (*graph.inputs, *graph.outputs) if between and (value.name or "").startswith(BETWEEN)}
-    nodes = _halves(graph, {part.node for part in some}, outside)
+    nodes = _halves(graph, {part.node for part in some}, outside, wide)
     if not nodes and not outside:
         return 0
     made_half = {output for node in nodes for output in node.outputs} | {value for value in outside if value.is_graph_input()}
@@ -69,6 +76,11 @@ def _all(graph: ir.Graph) -> Iterator[ir.Node]:
         yield node
 
 
+def is_wide(node: ir.Node, largest: Mapping[str, float]) -> bool:
+    """Whether what `node` computes, or computes with, came near the end of half precision."""
+    return any(largest.get(value.name or "", 0.0) > -LEAST / HEADROOM for value in (*node.inputs, *node.outputs) if value is not None)
+
+
 def _overflows(graph: ir.Graph, product: Product) -> bool:
     kinds = {node.op_type for node in graph}
     if "LayerNormalization" in kinds or not kinds & {"RMSNormalization", "SimplifiedLayerNormalization"}:
@@ -77,8 +89,8 @@ def _overflows(graph: ir.Graph, product: Product) -> bool:
     return product.bias is None and K > N
 
 
-def _halves(graph: ir.Graph, chosen: set[ir.Node], outside: set[ir.Value]) -> set[ir.Node]:
-    """The nodes that work in half precision: those chosen, and what reads nothing but halves."""
+def _halves(graph: ir.Graph, chosen: set[ir.Node], outside: set[ir.Value], wide: set[ir.Node]) -> set[ir.Node]:
+    """The nodes that work in half precision: those chosen, and what reads nothing but halves and is not `wide`."""
     found = set(chosen)
     half = {value for value in outside if value.is_graph_input()}
     for node in _all(graph):
@@ -94,7 +106,7 @@ def _halves(graph: ir.Graph, chosen: set[ir.Node], outside: set[ir.Value]) -> se
             if node.op_type == "If":
                 inner = [output for body in bodies(node) for output in body.outputs]
                 follows = bool(inner) and half.issuperset(inner)
-            if not follows:
+            if not follows or node in wide:
                 continue
         found.add(node)
         half.update(node.outputs)

@@ -5,8 +5,10 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+import torch
 
 from zen_edge.exporters.quantization import quantize
+from zen_edge.exporters.quantization.fp16 import HEADROOM, LEAST
 
 RANDOM = np.random.default_rng(1)
 HEADER = '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]>'
@@ -101,3 +103,77 @@ def test_the_product_that_overflows_in_models_with_root_mean_square_normalizatio
     assert np.isfinite(after).all()
     assert np.abs(before - after).max() < 0.01 * np.abs(before).max()
     assert [tensor.data_type for tensor in made.graph.initializer if tensor.name == "V"] == [onnx.TensorProto.FLOAT]
+
+
+FEED_FORWARD = """g (float[B,S,64] x) => (float[B,S,64] y) {
+    n = LayerNormalization(x, g, b)  p = MatMul(n, W)  r = Relu(p)  s = MatMul(r, V)  y = Add(x, s) }"""
+
+
+def largest_in(proto: onnx.ModelProto, **feeds: np.ndarray) -> dict[str, float]:
+    """What a measurement tells: the largest number of each value."""
+    every = onnx.ModelProto.FromString(proto.SerializeToString())
+    names = [output for node in proto.graph.node for output in node.output]
+    every.graph.ClearField("output")
+    every.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    return {name: float(np.abs(value).max()) for name, value in zip(names, run(every, **feeds), strict=True)}
+
+
+@pytest.mark.parametrize(("loudness", "single"), [(1, set()), (60, {"V"}), (4000, {"W", "V"})], ids=str)
+def test_what_was_measured_to_be_large_stays_single(loudness, single):
+    """The second product of a feed-forward part reaches millions before the sums do; louder still, the first does too."""
+    weights = {"W": loudness * normal(64, 96), "V": loudness * normal(96, 64), "g": np.ones(64, np.float32), "b": np.zeros(64, np.float32)}
+    proto, x = graph(FEED_FORWARD, **weights), normal(2, 3, 64)
+    model = ir.from_proto(proto)
+    measured = largest_in(proto, x=x)
+    quantize(model, "fp16", measured)
+    made = ir.to_proto(model)
+    assert {tensor.name for tensor in made.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT} - {"g", "b"} == single
+    before, after = run(proto, x=x)[0], run(made, x=x)[0]
+    assert np.isfinite(after).all()
+    assert np.abs(before - after).max() < 0.01 * np.abs(before).max()
+    assert (measured["s"] > -LEAST) == bool(single)  # ONNX Runtime on a CPU would hide that it overflows
+    in_half = {value.name for node in model.graph for value in node.outputs if value.dtype == ir.DataType.FLOAT16 and node.op_type != "Cast"}
+    assert all(measured.get(name, 0) < -LEAST / HEADROOM for name in in_half)
+
+
+def test_attention_to_large_keys_stays_single():
+    proto = graph(ATTENTION.replace("BIAS", ""), W=2000 * normal(64, 64), V=normal(64, 64) / 8)
+    x, mask, bias = 4 * normal(2, 5, 64), np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], np.int32), np.zeros((1, 1, 5, 5), np.float32)
+    model = ir.from_proto(proto)
+    quantize(model, "fp16", largest_in(proto, x=x, mask=mask, bias=bias))
+    (attention,) = (node for node in model.graph if node.op_type == "MultiHeadAttention")
+    assert all(value.dtype != ir.DataType.FLOAT16 for value in attention.inputs if value is not None)
+    assert np.isfinite(run(ir.to_proto(model), x=x, mask=mask, bias=bias)[0]).all()
+
+
+class Layer(torch.nn.Module):
+    """What is half in an export is half here, and what is single is single: computed by PyTorch in true half precision, not between casts."""
+
+    def __init__(self, weights: dict[str, np.ndarray], bias: float) -> None:
+        super().__init__()
+        self.weights, self.bias = {name: torch.from_numpy(value) for name, value in weights.items()}, bias
+
+    def forward(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """x (B,S,64) in single precision -> the same. The last third of the keys may not be seen."""
+        W, V, g, b = (self.weights[name] for name in "WVgb")
+        n = torch.nn.functional.layer_norm(x, (64,), g, b).to(dtype)
+        q = (n @ W.to(dtype)).unflatten(-1, (4, 16)).transpose(1, 2)
+        S = x.shape[1]
+        mask = torch.zeros(S, dtype=dtype)
+        mask[2 * S // 3 :] = max(self.bias, LEAST / 2) if dtype == torch.float16 else self.bias
+        a = torch.nn.functional.scaled_dot_product_attention(q, q, q, attn_mask=mask.expand(S, S))
+        s = a.transpose(1, 2).flatten(-2) @ V.to(dtype)
+        return torch.nn.functional.layer_norm(x + s.float(), (64,), g, b)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4, 1e6], ids=str)
+@pytest.mark.parametrize("length", [6, 3000])
+@pytest.mark.parametrize("lowest", [-1e9, float(np.finfo(np.float32).min)], ids=str)
+def test_pytorchs_half_precision_does_not_overflow_either(size, length, lowest):
+    """On a CPU ONNX Runtime computes in single precision between casts, and would hide an overflow: activations up to a million, 3,000 keys, masks."""
+    layer = Layer({"W": normal(64, 64) / 8, "V": normal(64, 64) / 8, "g": normal(64), "b": normal(64)}, lowest)
+    x = torch.from_numpy(size * normal(2, length, 64))
+    exact, half = layer(x, torch.float32), layer(x, torch.float16)
+    assert torch.isfinite(half).all()
+    assert (exact - half).abs().max() < 0.02 * exact.abs().max()
+    assert not torch.isfinite(x.half()).all() or size < 1e5  # a sum along the layers that no half could hold

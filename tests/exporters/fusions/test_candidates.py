@@ -198,3 +198,16 @@ def test_a_sum_that_is_not_wanted_is_empty(step, words):
     top, _, total, _ = step(scores, 4, wanted=False)
     assert total.shape == (0, 0)
     assert np.array_equal(top, -np.sort(-scores, axis=-1)[..., :4])
+
+
+def test_without_chunks_the_candidates_are_the_same(step):
+    """For a GPU: one TopK over the whole vocabulary."""
+    model = logits_graph(CHUNKED)
+    assert candidates.apply_plain(model.graph) == 1
+    assert [node.op_type for node in model.graph] == ["Neg", "TopK", "If"]
+    plain = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    scores = np.random.default_rng(4).standard_normal((3, 2, CHUNKED)).astype(np.float32)
+    feeds = {"x": -scores, "top_k": np.array([5]), "want_log_sum_exp": np.array(True), "past_key_0": np.zeros(0, np.float32)}
+    found = plain.run(["top_scores", "top_ids", "log_sum_exp"], feeds)
+    for given, expected in zip(found, step(scores, 5), strict=False):
+        assert np.allclose(given, expected, atol=TOLERANCE, rtol=0)

@@ -20,7 +20,7 @@ MODEL = """g (int64[B,S] ids, float[B,S,16] past_key_0) => (float[B,S,48] logits
 
 def test_every_file_is_in_the_pipeline():
     files = {module.name for module in pkgutil.iter_modules(fusions.__path__)} - {"edit", "shaped", "spelled_attention", "attention_operator"}
-    assert {apply.__module__.rpartition(".")[2] for apply in (*fusions.PIPELINE, *fusions.OF_MODULES)} == files
+    assert {apply.__module__.rpartition(".")[2] for apply in (*fusions.PIPELINE, *fusions.OF_MODULES, *fusions.SPELLINGS.values())} == files
 
 
 def test_a_pre_norm_model(changed, weight):
@@ -48,3 +48,18 @@ def test_a_pre_norm_model(changed, weight):
         new, top = made.after.run(["logits", "top_ids"], feeds | {"top_k": np.array([1]), "want_log_sum_exp": np.array(False)})
         assert np.abs(old - new).max() < 1e-4
         assert np.array_equal(top[..., 0], old.argmax(-1))
+
+
+def test_what_is_for_a_cpu_is_left_out_for_cuda(changed):
+    """A vocabulary that the CPU would take in chunks; beams over long inputs, which it takes one row at a time; normalization by groups, which CUDA has no kernel for."""
+    text = """g (float[B,G,512] q, float[B,8,T,64] keys, float[B,8,T,64] values, float[R,4,S] w, float[R,S,4104] x, float[P] past_key_0)
+        => (float[B,G,512] y, float[R,S,4104] logits, float[R,4,S] n) {
+        y = com.microsoft.MultiHeadAttention<num_heads=8, scale=1.0>(q, keys, values)  logits = Neg(x)  n = GroupNormalization<num_groups=2>(w, one, zero) }"""
+    weights = {"one": np.ones(4, np.float32), "zero": np.zeros(4, np.float32)}
+    ops = {
+        device: changed(lambda model, device=device: fusions.fuse(model, device=device)["candidates"], text, **weights).ops
+        for device in ("cpu", "cuda")
+    }
+    assert {"If", "GatherND", "ReduceMax", "GroupNormalization"} <= set(ops["cpu"]) and ops["cpu"].count("If") == 2
+    assert ops["cuda"].count("If") == ops["cuda"].count("TopK") == 1 and "GatherND" not in ops["cuda"]
+    assert "microsoft.MultiHeadAttention" in ops["cuda"] and "InstanceNormalization" in ops["cuda"] and "GroupNormalization" not in ops["cuda"]

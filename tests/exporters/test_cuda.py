@@ -1,0 +1,94 @@
+"""Exports for CUDA: every node of a layer has a kernel there, and half precision holds the numbers. That a GPU computes the same is not tried here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import zen_edge
+from zen_edge.benchmarks.tiny import write_tiny
+from zen_edge.benchmarks.tiny_encoders import write_tiny_encoder
+from zen_edge.benchmarks.tiny_speech import write_tiny_ctc
+from zen_edge.benchmarks.tiny_utterances import write_tiny_utterances
+from zen_edge.benchmarks.tiny_whisper import write_tiny_whisper
+from zen_edge.inputs import BUILT_IN
+from zen_edge.inspection import inspect_bundle
+
+LAYERS = Path(__file__).parent.parent / "modules" / "own_layers.py"
+HALVES = {"MatMul", "com.microsoft::FusedMatMul", "com.microsoft::MultiHeadAttention"}
+FAMILIES: dict[str, tuple[Callable[[Path], object], str | None]] = {
+    **{name: (lambda folder, name=name: write_tiny(folder, name), "translation") for name in ("bart", "t5", "m2m_100", "prophetnet", "led")},
+    "whisper": (write_tiny_whisper, None),
+    **{name: (lambda folder, name=name: write_tiny_utterances(folder, name), None) for name in ("moonshine", "speech_to_text")},
+    **{name: (lambda folder, name=name: write_tiny_ctc(folder, name), None) for name in ("wav2vec2", "wavlm", "wav2vec2-bert")},
+    **{
+        f"{name} {task}": (lambda folder, name=name, task=task: write_tiny_encoder(folder, name, task), task)
+        for name, task in (
+            ("bert", "question-answering"),
+            ("deberta-v2", "token-classification"),
+            ("mpnet", "fill-mask"),
+            ("xlm-roberta", "text-embedding"),
+        )
+    },
+}
+
+
+def fallback(bundle: Path) -> dict[str, dict[str, int]]:
+    return {graph["name"]: graph["on_device"]["fallback"] for graph in inspect_bundle(bundle, "cuda")["graphs"]}
+
+
+def test_an_export_for_cuda(demo_checkpoint: Path, tmp_path: Path) -> None:
+    """Verified on the CPU; the manifest tells what was measured, and nothing of a layer is in single precision but sums and normalizations."""
+    steps: list[str] = []
+    zen_edge.export(demo_checkpoint, tmp_path / "out", precision="fp16", device="cuda", tell=steps.append)
+    assert "measure how large its numbers become" in steps and not [step for step in steps if "on the CPU" in step]
+    manifest = json.loads((tmp_path / "out" / "zen-edge.json").read_text())
+    assert (manifest["device"], manifest["precision"], manifest["parity"]["passed"]) == ("cuda", "fp16", True)
+    for name in ("encoder", "decoder"):
+        told = manifest["activations"][name]
+        assert 1 < told["largest"] < 1000 and told["single"] == {} and told["limit"] == 8188
+    assert fallback(tmp_path / "out") == {"encoder": {}, "decoder": {}, "reorder": {}}
+    for graph in manifest["graphs"]:
+        assert not [kind for kind in graph["nodes"] if kind["op"] in HALVES and "float32" in kind["inputs"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(("write", "task"), FAMILIES.values(), ids=FAMILIES)
+def test_every_family_stays_on_the_device(tmp_path: Path, write: Callable[[Path], object], task: str | None) -> None:
+    """In fp16 and with weights in blocks; the fp16 file says on a CPU what PyTorch says."""
+    (tmp_path / "checkpoint").mkdir()
+    write(tmp_path / "checkpoint")
+    for precision, verify in (("fp16", True), ("int4", False), ("int8-blocks", False)):
+        out = tmp_path / precision
+        zen_edge.export(tmp_path / "checkpoint", out, task=task, precision=precision, device="cuda", verify=verify)
+        assert not any(fallback(out).values()), inspect_bundle(out, "cuda")
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", ["three", "textbook", "heads"])
+def test_modules_of_ones_own_stay_on_the_device(tmp_path: Path, name: str) -> None:
+    zen_edge.export(f"{LAYERS}:{name}", tmp_path / "out", precision="fp16", device="cuda")
+    assert not any(fallback(tmp_path / "out").values())
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", ["marian-en-fr", "bart-summaries"])
+def test_pytorch_runs_the_trained_models_in_half_precision(name: str, demo_checkpoint: Path) -> None:
+    """All of it, sums and normalizations too, which an export keeps single: no number of these models overflows."""
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    folder = demo_checkpoint.parent / name
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    given = tokenizer([line.source for line in BUILT_IN[:4]], return_tensors="pt", padding=True, truncation=True)
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        exact = model(**given, decoder_input_ids=given["input_ids"]).logits
+        half = model.half()(**given, decoder_input_ids=given["input_ids"]).logits.float()
+    kept = exact > -1e4  # words that are never said
+    assert torch.isfinite(half[kept]).all()
+    assert (exact - half)[kept].abs().max() < 0.05 * exact[kept].abs().max()
