@@ -9,12 +9,14 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 
 
+def processors() -> list[int]:
+    """Those that this thread may run on, as the system numbers them; none where it does not say (macOS, Windows)."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def usable_cores() -> int:
     """At least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    cores = len(processors()) or os.cpu_count() or 1
     quota = cgroup_quota()
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
 

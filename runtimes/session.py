@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zen_edge.errors import BundleError, ZenEdgeError
+from zen_edge.runtimes.apart import Apart
 from zen_edge.runtimes.binding import Binding, Replay
 from zen_edge.runtimes.cores import usable_cores
 from zen_edge.runtimes.cpu import cpu_flags, saturates_int8
@@ -48,10 +49,11 @@ class Session:
         ort = onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()
+        self._apart = Apart(options.intra_op_num_threads)
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised, and would be printed as well
         options.enable_mem_pattern = False  # shapes change from step to step; a pattern for each would only grow
-        for name, value in (settings() | ({} if packed else UNPACKED)).items():
+        for name, value in (settings() | self._apart.settings | ({} if packed else UNPACKED)).items():
             options.add_session_config_entry(name, value)
         chain = provider.chain()
         if provider.cuda_graphs:
@@ -126,10 +128,13 @@ class Session:
         for value in feeds.values():  # an array lends its memory for the time of the run
             given.push_back(self._lend(value, self._cpu) if isinstance(value, np.ndarray) else value)
         devices = [self._device if name in on_device else self._cpu for name in outputs]
+        alone = self._apart.enter()
         try:
             self._session.run_with_ortvaluevector(self._run_options, list(feeds), given, outputs, found, devices)
         except Exception as error:
             raise self._failed(error) from error
+        finally:
+            self._apart.leave(alone)
         return dict(zip(outputs, found, strict=True))
 
     def _run_bound(self, bound: Binding | Replay, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str]) -> dict[str, Any]:
