@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.errors import AudioError, MissingDependencyError
+from zen_edge.runtimes.audio.containers import ends_within_a_page, of_another_kind
 
 RATES = (1_000, 768_000)  # Hz; what lies outside is a damaged header or another unit
 LOUDEST = 2.0**31  # floats may carry the scale of 32-bit integers; above it squares overflow
@@ -99,9 +100,9 @@ def _opened(source: Source, sampling_rate: int | None) -> Iterator[tuple[int, It
 def _pieces_of(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
     if array.ndim not in (1, 2):
         raise AudioError(f"an array of audio is (samples,) or (samples, channels); given was one of shape {array.shape}.")
-    if array.ndim == 2 and array.shape[1] > max(array.shape[0], 1):
+    if array.ndim == 2 and array.size and array.shape[1] > array.shape[0]:
         raise AudioError(f"an array of audio is (samples, channels), and one of shape {array.shape} has more channels than samples: transpose it.")
-    return scaled(array)
+    return scaled(array if array.size else array.reshape(-1))
 
 
 def scaled(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -151,9 +152,11 @@ def _pieces_in(file: Any, source: str | Path | bytes) -> Iterator[NDArray[Any]]:
     while len(piece := _heeding(lambda: file.read(READ, dtype="float32", always_2d=True), source)):
         count += len(piece)
         yield piece
+    rate = file.samplerate
     if count < promised:
-        rate = file.samplerate
         raise AudioError(f"{_name(source)} is cut off: it should last {promised / rate:.2f} s, and ends after {count / rate:.2f} s.")
+    if file.format == "OGG" and ends_within_a_page(source):
+        raise AudioError(f"{_name(source)} is cut off: it ends within a page, after {count / rate:.2f} s.")
 
 
 def _heeding(call: Any, source: str | Path | bytes) -> Any:
@@ -163,6 +166,7 @@ def _heeding(call: Any, source: str | Path | bytes) -> Any:
         return call()
     except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: a file without a header, which would need its rate and type told
         said = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")
+        said = f"it is {kind}" if (kind := of_another_kind(source)) else said
         said = "no sound found in it" if "does not exist" in said else said  # what libsndfile says of an mp3 file without frames
         raise AudioError(f"{_name(source)} cannot be read as audio ({said}): wav, flac, ogg and mp3 can be.") from error
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from zen_edge.runtimes.speech.prompts import Vocabulary
 from zen_edge.runtimes.speech.windows import Heard, Thresholds, Window
 
@@ -45,7 +47,7 @@ class ShortWindows:
         rest = [place for place in range(len(windows)) if place not in found]
         if rest:
             found |= dict(zip(rest, self.hear([windows[place] for place in rest]), strict=True))
-        return [found[place] for place in range(len(windows))]
+        return [_without_words(found[place]) if _is_digital_silence(window) else found[place] for place, window in enumerate(windows)]
 
     def _length(self, window: Window) -> int:
         if not window.alone:
@@ -67,3 +69,12 @@ class ShortWindows:
             or not any(token < vocabulary.end for token in heard.tokens)
             or any(2 * time > frames + MARGIN for time in times)
         )
+
+
+def _is_digital_silence(window: Window) -> bool:
+    """All of a recording, in which no sample differs from zero: Whisper hears a word there, and is sure of it."""
+    return window.alone and float(np.ptp(window.features)) == 0
+
+
+def _without_words(heard: Heard) -> Heard:
+    return replace(heard, tokens=(), log_probs=(), times=(), others=tuple(map(_without_words, heard.others)))

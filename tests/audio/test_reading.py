@@ -103,6 +103,15 @@ def test_blocks_of_a_long_file_take_little_memory(tmp_path):
     assert peak < 12e6  # the whole takes 106 MB at 44100 Hz
 
 
+def noise(seconds):
+    return np.random.default_rng(0).normal(0, 0.1, seconds * 16000)
+
+
+def written(path, content):
+    path.write_bytes(content)
+    return path
+
+
 BAD = {
     "no file": (lambda p: p / "nothing.wav", None, "there is no file .*nothing.wav"),
     "folder": (lambda p: p, None, "is a folder"),
@@ -112,6 +121,12 @@ BAD = {
     "cut flac": (lambda p: encoded(tone(1, 16000), 16000, "FLAC")[:9000], None, "cannot be read as audio|cut off"),
     "cut mp3": (lambda p: encoded(tone(3, 16000), 16000, "MP3")[:3000], None, "cut off"),
     "cut ogg": (lambda p: encoded(tone(3, 16000), 16000, "OGG")[:3000], None, "cannot be read as audio|cut off"),
+    "cut long ogg": (lambda p: encoded(noise(9), 16000, "OGG")[:-1000], None, r"is cut off: it ends within a page, after \d"),
+    "cut opus": (lambda p: written(p / "a.ogg", encoded(noise(9), 16000, "OGG", "OPUS")[:-1]), None, "a.ogg is cut off: it ends within a page"),
+    "webm": (lambda p: b"\x1aE\xdf\xa3" + bytes(500), None, r"cannot be read as audio \(it is WebM or Matroska\): wav, flac, ogg and mp3 can be"),
+    "m4a": (lambda p: written(p / "a.m4a", bytes(3) + b" ftypM4A " + bytes(500)), None, r"\(it is MP4 or M4A\)"),
+    "no samples of two": (lambda p: np.zeros((0, 2), np.float32), 16000, "the array holds no sound"),
+    "no channels": (lambda p: np.zeros((100, 0), np.float32), 16000, "the array holds no sound"),
     "header": (lambda p: encoded(tone(1, 16000), 16000)[:30], None, "cannot be read as audio"),
     "empty wav": (lambda p: encoded(np.zeros(0), 16000), None, "holds no sound"),
     "empty array": (lambda p: np.zeros(0, np.float32), 16000, "the array holds no sound"),
@@ -143,6 +158,14 @@ def test_what_is_no_audio_is_said_in_one_line(name, tmp_path):
     with pytest.raises(AudioError, match=message) as raised:
         read_audio(make(tmp_path), rate, 16000)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 250
+
+
+def test_every_page_of_an_ogg_is_read():
+    for subtype in ("VORBIS", "OPUS"):
+        file = encoded(noise(9), 16000, "OGG", subtype)
+        assert abs(len(read_audio(file, None, 16000)) - 9 * 16000) < 2000
+        pages = file.split(b"OggS\0")
+        assert len(read_audio(b"OggS\0".join(pages[:-1]), None, 16000)) > 0  # a stream whose end is not marked, as of programs that were stopped
 
 
 def test_a_wav_from_a_pipe_is_read():

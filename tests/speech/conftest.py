@@ -86,3 +86,25 @@ def theirs(checkpoint: Path) -> Theirs:
 def sounds() -> Callable[[float, int], np.ndarray]:
     """sounds(seconds, seed): something like a voice."""
     return lambda seconds, seed=0: voice(round(seconds * RATE), RATE, seed)
+
+
+@pytest.fixture(scope="session")
+def whisper_base(real_checkpoint: Callable[[str], Path]) -> Path:
+    """A trained Whisper-base, with ten seconds of English."""
+    return real_checkpoint("whisper-base")
+
+
+@pytest.fixture(scope="session")
+def whisper_bundles(whisper_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By precision."""
+    out = tmp_path_factory.mktemp("whisper-base")
+    return {precision: export(whisper_base, out / precision, precision=precision).path for precision in ("fp32", "int8")}
+
+
+@pytest.fixture(scope="session")
+def trained(whisper_base: Path) -> Theirs:
+    from zen_edge.exporters.checkpoint import load_checkpoint
+
+    return Theirs(
+        load_checkpoint(whisper_base).model, AutoTokenizer.from_pretrained(whisper_base), AutoFeatureExtractor.from_pretrained(whisper_base)
+    )

@@ -17,7 +17,9 @@ GOOD = Heard(tokens=(1, 2, 3, 49), score=-0.1, log_probs=(-0.1,) * 4, avg_logpro
 
 
 def window(frames: int, *, alone: bool = True) -> Window:
-    return Window(np.full((2, 3000), frames, np.float32), (50, 60), frames, alone)
+    features = np.zeros((2, 3000), np.float32)
+    features[0, :frames] = 1
+    return Window(features, (50, 60), frames, alone)
 
 
 class Ears:
@@ -61,6 +63,15 @@ def test_what_looks_doubtful_is_heard_again_in_full(change):
     found, short, whole = heard_by(replace(GOOD, **change), window(300))
     assert (short, whole) == ([[FLOOR]], [[3000]])
     assert found[0].tokens == GOOD.tokens
+
+
+def test_in_zeros_nothing_is_said():
+    silence = replace(window(300), features=np.full((2, 3000), -1.5, np.float32))
+    sure = replace(GOOD, others=(GOOD,))
+    found, short, _ = heard_by(sure, silence, window(300), replace(silence, alone=False))
+    assert short == [[FLOOR, FLOOR]]
+    assert [one.tokens for one in found] == [(), GOOD.tokens, GOOD.tokens]
+    assert [one.tokens for one in found[0].others] == [()]
 
 
 def test_times_within_the_sound_are_believed():
