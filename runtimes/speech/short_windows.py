@@ -21,6 +21,7 @@ STEP = 200  # frames; lengths between are rounded up, so that recordings of like
 LEAST_LOG_PROB = -0.7  # the mean of a transcript that is believed
 MOST_COMPRESSION = 1.35  # as in OpenAI's and transformers' long-form decoding, on tokens
 MOST_SILENCE = 0.5
+ALIKE = 1e-4  # features of zeros differ by their rounding
 # What is all of its recording and holds no speech: unlikely words where there are probably none. Whisper-base: silence, noise and tones have 0.8 and more.
 NOTHING_SAID = Thresholds(no_speech_threshold=0.6, logprob_threshold=LEAST_LOG_PROB)
 
@@ -73,7 +74,7 @@ class ShortWindows:
 
 def _is_digital_silence(window: Window) -> bool:
     """All of a recording, in which no sample differs from zero: Whisper hears a word there, and is sure of it."""
-    return window.alone and float(np.ptp(window.features)) == 0
+    return window.alone and float(np.ptp(window.features)) < ALIKE
 
 
 def _without_words(heard: Heard) -> Heard:

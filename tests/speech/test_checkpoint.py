@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import zen_edge
+from zen_edge.benchmarks.run import spoken
+from zen_edge.benchmarks.speech import clips, plain_word_error_rate
 from zen_edge.runtimes.audio.reading import read_audio
 
 from .conftest import RATE, without_end
@@ -45,3 +47,34 @@ def test_int8_loses_no_word(whisper_base, whisper_bundles):
     with zen_edge.load(whisper_bundles["fp32"]) as exact, zen_edge.load(whisper_bundles["int8"]) as small:
         path = whisper_base / "speech" / "beckett.wav"
         assert small(path, language="en").lower().replace(".", ",") == exact(path, language="en").lower().replace(".", ",")
+
+
+CUTS = (
+    (0, 2),
+    (0, 3),
+    (0, 4.5),
+    (0, 6),
+    (0, 8),
+    (2, 4),
+    (3, 5),
+    (4, 6),
+    (5, 5),
+    (6, 4),
+    (1, 8),
+    (0, 9.5),
+)  # seconds of the real recording: from, for
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_short_windows_say_the_words_of_whole_ones(whisper_base, whisper_bundles, precision):
+    """Most of them, and those that differ are as often right: docs/speech.md tells how many."""
+    lines = clips(spoken(lambda step: None))
+    real = read_audio(whisper_base / "speech" / "beckett.wav", None, RATE)
+    sounds = [read_audio(line.source, None, RATE) for line in lines]
+    sounds += [real[round(start * RATE) : round((start + length) * RATE)] for start, length in CUTS]
+    with zen_edge.load(whisper_bundles[precision]) as pipeline:
+        short, whole = (pipeline(sounds, sampling_rate=RATE, language="en", window=window) for window in ("auto", "full"))
+    same = sum(plain_word_error_rate([one], [other]) == 0 for one, other in zip(short, whole, strict=True))
+    assert 20 <= same < len(sounds)  # were all the same, nothing was heard in a short window
+    of_short, of_whole = (plain_word_error_rate(texts[: len(lines)], [str(line.target) for line in lines]) for texts in (short, whole))
+    assert of_short <= of_whole + 1
