@@ -87,8 +87,9 @@ class EncoderPipeline(Opened[Encoder], ABC):
         return [found[place] for place in range(len(inputs))]
 
     def _encoding(self, text: Any, pair: Any = None, *, truncate: bool) -> Encoding:
-        """Raises InputError for what is no text, and for one that is longer than the model takes unless it is to be cut."""
-        encoding = self._tokenizer.encoding(require_text(text), None if pair is None else require_text(pair), most=self._most if truncate else None)
+        """text: or a tuple of its words. Raises InputError for what is no text, and for one that is longer than the model takes unless it is to be cut."""
+        first = text if isinstance(text, tuple) else require_text(text)
+        encoding = self._tokenizer.encoding(first, None if pair is None else require_text(pair), most=self._most if truncate else None)
         return self._fitting(encoding, 'give a shorter one, or overflow="truncate" for its beginning')
 
     def _fitting(self, encoding: Encoding, advice: str) -> Encoding:

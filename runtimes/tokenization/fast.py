@@ -43,9 +43,9 @@ class FastTokenizer:
         # The template in the file holds one language only, so with languages the prefix and the suffix come from the settings.
         return self._special_tokens.around(self._tokenizer.encode(text, add_special_tokens=False).ids, source_lang)
 
-    def encoding(self, text: str, pair: str | None = None, *, most: int | None = None) -> Encoding:
-        """A text, or a pair of them, with all that is known of its tokens (ids, type ids, characters, words), special tokens included. An empty pair is none,
-        as in transformers. most: cut `text` so that there are at most so many tokens; nothing is cut without it. Raises InputError for text that is no
+    def encoding(self, text: str | Sequence[str], pair: str | None = None, *, most: int | None = None) -> Encoding:
+        """A text or its words, or a pair of texts, with all that is known of its tokens (ids, type ids, characters, of words those of each word, and words),
+        special tokens included. An empty pair is none, as in transformers. most: cut `text` so that there are at most so many tokens; nothing is cut without it. Raises InputError for text that is no
         Unicode."""
         one, other = self._parts(text), self._parts(pair) if pair else None
         if most is not None:
@@ -68,8 +68,8 @@ class FastTokenizer:
             text.truncate(room, _overlap(stride, most, room))
         return [self._around(asked, part) for part in (text, *text.overflowing)]
 
-    def parts(self, text: str, *, most: int, stride: int) -> list[Encoding]:
-        """A text in parts of at most `most` tokens, special ones included, each beginning with the last `stride` tokens of the one before it."""
+    def parts(self, text: str | Sequence[str], *, most: int, stride: int) -> list[Encoding]:
+        """A text, or its words, in parts of at most `most` tokens, special ones included, each beginning with the last `stride` tokens of the one before it."""
         whole = self._parts(text)
         whole.truncate(self.room(most), stride)
         return [self._around(part) for part in (whole, *whole.overflowing)]
@@ -92,9 +92,10 @@ class FastTokenizer:
         id = self._tokenizer.token_to_id(word)
         return self.encode_target(word)[:1] if id is None else [int(id)]
 
-    def _parts(self, text: str) -> Encoding:
-        require_unicode(text)
-        return self._tokenizer.encode(text, add_special_tokens=False)
+    def _parts(self, text: str | Sequence[str]) -> Encoding:
+        for each in [text] if isinstance(text, str) else text:
+            require_unicode(each)
+        return self._tokenizer.encode(text, is_pretokenized=not isinstance(text, str), add_special_tokens=False)
 
     def _room(self, most: int, other: Encoding | None) -> int:
         """Tokens of a text in an input of `most`, beside special ones and the text before or after it."""

@@ -172,9 +172,36 @@ def test_long_texts_in_parts(both, strategy, stride):
     same(cut, theirs(text, aggregation_strategy=strategy))
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("delimiter", [None, "", " | "])
+def test_words_in_the_place_of_texts(both, strategy, delimiter):
+    """Places are those of the words joined; words hold spaces, several pieces, other scripts, or nothing."""
+    theirs, ours = both("token-classification", **ENTITIES)
+    words = ["Wolfgang", "lives", "in", "New York,", "", "unwritten-rules'", "日本x", "☃", "library."]
+    options = {"aggregation_strategy": strategy, "is_split_into_words": True} | ({} if delimiter is None else {"delimiter": delimiter})
+    same(ours(words, **options), theirs(words, **options)[0])
+    first, second = ours([words[:3], words], **options)
+    same(first, theirs(words[:3], **options)[0])
+    same(second, theirs(words, **options)[0])
+    if strategy != "none":
+        many = words * 12
+        same(ours(many, stride=5, **options), theirs(many, stride=5, **options)[0])
+
+
+def test_what_is_no_list_of_words(both):
+    ours = both("token-classification", **ENTITIES)[1]
+    found = ours.generate_each([["a", "b"], "a b", [1, 2], None], is_split_into_words=True)
+    assert [isinstance(one, InputError) for one in found] == [False, True, True, True]
+    assert "expects a list of words, not a value of type str" in str(found[1])
+    assert isinstance(ours.generate_each([["a", "b"]])[0], InputError)
+    assert ours([], is_split_into_words=True) == []
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({"delimiter": " "}, "for is_split_into_words=True"),
+        ({"is_split_into_words": "yes"}, "must be true or false, not 'yes'"),
         ({"aggregation_strategy": "last"}, "there are: none, simple, first, average, max"),
         ({"ignore_labels": "O"}, "must be a list of labels"),
         ({"stride": 3}, "choose an aggregation_strategy"),
@@ -253,6 +280,10 @@ def test_a_line_for_each_text(zen, both):
     assert [line.split("\t")[::2] for line in zen("text-classification", "a", "b", "--top-k", "2")] == [
         [one.label for one in labels] for labels in both("text-classification")[1](["a", "b"], top_k=2)
     ]
+    (line,) = zen("text-classification", LINES[0], "--pair", LINES[1], "--json")
+    label = both("text-classification")[1]({"text": LINES[0], "text_pair": LINES[1]})
+    assert json.loads(line)["label"] == label.label and json.loads(line)["score"] == pytest.approx(label.score, abs=NEAR)
+    zen("token-classification", LINES[0], "--pair", LINES[1], status=1)
     entities = both("token-classification", **ENTITIES)[1](LINES[0], aggregation_strategy="simple")
     assert zen("token-classification", LINES[0], "--option", "aggregation_strategy=simple") == [
         "\t".join(f"{one.entity}\t{one.word}" for one in entities)

@@ -147,6 +147,8 @@ def test_the_command_line(zen, answerer, record, tmp_path):
     best = answerer("bert")(question=question, context=context)
     assert zen("--question", question, "--context", context).stdout == f"{best.text}\n"
     assert zen("--question", question, context, record.STORY).stdout.splitlines()[0] == best.text
+    assert zen(question, "--pair", context).stdout == f"{best.text}\n"
+    assert len(zen("Who?", "When?", "--pair", context).stdout.splitlines()) == 2
     (tmp_path / "context.txt").write_text(context, encoding="utf-8")
     found = json.loads(zen("--question", question, "--file", tmp_path / "context.txt", "--json").stdout)
     assert found == {"text": best.text, "answer": best.text, "start": best.start, "end": best.end, "score": pytest.approx(best.score, abs=1e-5)}
@@ -189,6 +191,7 @@ def test_parity_scores_answers(exported, answerer, record, tmp_path):
     [
         (["--context", "x"], 2, "--context needs a --question"),
         (["--question", "x", "--context", "y", "z"], 2, "leave out other texts"),
+        (["--question", "x", "--pair", "y"], 2, "leave out --question and --context"),
         (["--question", "x", "--context", "y", "--num-beams", "2"], 1, "there is no option num_beams of question-answering"),
         (["--question", "x", "--file", "nowhere.txt"], 1, "cannot be read"),
     ],

@@ -79,6 +79,10 @@ def run(
         str | None, typer.Option(help="Question answering: about --context, or about each input; otherwise inputs are lines of JSON.")
     ] = None,
     context: Annotated[str | None, typer.Option(help="Question answering: the text that the answer is a part of.")] = None,
+    pair: Annotated[
+        str | None,
+        typer.Option(help="A second text that every input is read with: labels are of both, or inputs are questions and it is their context."),
+    ] = None,
     overflow: Annotated[
         str | None, typer.Option(help="An input longer than the model takes: error, split into parts, or truncate to its beginning.")
     ] = None,
@@ -168,7 +172,15 @@ def run(
             raise OptionError(
                 f"--question and --context are for question-answering, and this bundle is for {pipeline.manifest.task}: leave them out."
             )
-        given_inputs: Iterator[Any] = questions(question, context, inputs, file) if asks else paths(inputs, file) if hears else texts(inputs, file)
+        if pair is not None and not asks:
+            if pipeline.manifest.task != "text-classification":
+                raise OptionError(
+                    f"--pair is for text-classification and question-answering, and this bundle is for {pipeline.manifest.task}: leave it out."
+                )
+            options["text_pair"] = pair
+        given_inputs: Iterator[Any] = (
+            questions(question, context, inputs, file, pair) if asks else paths(inputs, file) if hears else texts(inputs, file)
+        )
         while group := list(islice(given_inputs, RECORDINGS if hears else WINDOW)):
             answers = iter(pipeline.generate_each([one for one in group if not isinstance(one, ZenEdgeError)], **options))
             found = [one if isinstance(one, ZenEdgeError) else next(answers) for one in group]

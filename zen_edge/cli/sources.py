@@ -31,9 +31,13 @@ def paths(inputs: Iterable[str] | None, files: Iterable[Path] | None) -> Iterato
 
 
 def questions(
-    question: str | None, context: str | None, inputs: Iterable[str] | None, files: Iterable[Path] | None
+    question: str | None, context: str | None, inputs: Iterable[str] | None, files: Iterable[Path] | None, pair: str | None = None
 ) -> Iterator[Asked | ZenEdgeError]:
-    """One question about `context`, or about every text that is given; without a question, lines of JSON that hold both."""
+    """One question about `context`, or about every text that is given; every text as a question about `pair`; without either, lines of JSON that hold both."""
+    if pair is not None:
+        if question is not None or context is not None:
+            raise typer.BadParameter("--pair is the context of the questions that are given as inputs: leave out --question and --context.")
+        return (each if isinstance(each, ZenEdgeError) else {"question": each, "context": pair} for each in texts(inputs, files))
     if question is None:
         if context is not None:
             raise typer.BadParameter("--context needs a --question about it.")
