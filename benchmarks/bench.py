@@ -11,7 +11,7 @@ from zen_edge.benchmarks import contestants as field
 from zen_edge.benchmarks.contestants import Contestant, Failure
 from zen_edge.benchmarks.engines import ANSWERS, EMBEDDING, SPEECH
 from zen_edge.benchmarks.inputs import batches, fitting, made_up
-from zen_edge.benchmarks.machine import machine, versions
+from zen_edge.benchmarks.machine import gpu_name, machine, versions
 from zen_edge.benchmarks.measure import SETTLE_S, Setting, measure
 from zen_edge.benchmarks.rows import case_rows, failure_row
 from zen_edge.benchmarks.speech import seconds
@@ -86,12 +86,13 @@ def bench(
         failures += failed
         told |= {f"{name}{_apart(measured.contestant)}": version for measured in case for name, version in measured.versions.items()}
     return {
-        "machine": about | {"threads": setting.threads},
+        "machine": about | {"threads": setting.threads} | ({} if setting.device == "cpu" else {"gpu": gpu_name()}),
         "versions": told,
         "cases": rows,
         "failures": [failure_row(failure) for failure in failures],
         "setting": {
             "task": task,
+            "device": setting.device,
             "interleaved": len(everyone) > 1,
             "baseline": ours[0].name,
             "lines": len(chosen),

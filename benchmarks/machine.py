@@ -9,6 +9,7 @@ from typing import Any
 
 from zen_edge.runtimes.cores import usable_cores
 from zen_edge.runtimes.cpu import CPU_FEATURES, cpu_flags
+from zen_edge.runtimes.nvidia import gpu_names
 
 
 def machine() -> dict[str, Any]:
@@ -23,6 +24,11 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "load_average_at_start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def gpu_name() -> str | None:
+    """Of the first GPU, which is the one that is measured; None where there is none."""
+    return next(iter(gpu_names()), None)
 
 
 def versions() -> dict[str, str]:

@@ -24,6 +24,7 @@ class Setting:
     threads: int
     max_new_tokens: int
     exactly: bool = False
+    device: str = "cpu"
     rounds: int | None = None
     seconds: float = 60
     warm_up: int = 2
@@ -106,7 +107,13 @@ def measure(
             worker = stack.enter_context(Worker(contestant.python, contestant.engine.file, setting.threads))
             try:
                 loaded = worker.ask(
-                    "load", setting.load_limit_s, folder=str(contestant.folder), precision=contestant.precision, threads=setting.threads, task=task
+                    "load",
+                    setting.load_limit_s,
+                    folder=str(contestant.folder),
+                    precision=contestant.precision,
+                    threads=setting.threads,
+                    task=task,
+                    device=setting.device,
                 )
                 running[contestant.name] = worker, Measured(contestant, loaded["seconds"], loaded["versions"])
                 running[contestant.name][1].first_call_s, *_ = call(contestant.name, 0)

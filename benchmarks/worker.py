@@ -41,15 +41,27 @@ def main(engine: str) -> None:
             elif do == "load":
                 start = time.perf_counter()
                 load = LOADS.get(request.get("task"), "load")
-                task = {"task": request["task"]} if load == "load_encoder" else {}
-                translate = getattr(module, load)(Path(request["folder"]), request["precision"], request["threads"], **task)
-                answer = {"seconds": time.perf_counter() - start, "versions": {name: _version(name) for name in module.PACKAGES}}
+                more = {"task": request["task"]} if load == "load_encoder" else {}
+                if request["device"] != "cpu":
+                    more["device"] = _able(module, request["device"])
+                translate = getattr(module, load)(Path(request["folder"]), request["precision"], request["threads"], **more)
+                answer = {
+                    "seconds": time.perf_counter() - start,
+                    "versions": {name: found for name in module.PACKAGES if (found := _version(name)) is not None},
+                }
             else:
                 assert translate is not None
                 answer = _timed(translate, **request)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises is the parent's to tell
             answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
         answers.write(json.dumps(answer) + "\n")
+
+
+def _able(module: ModuleType, device: str) -> str:
+    able = getattr(module, "DEVICES", ("cpu",))
+    if device not in able:
+        raise ValueError(f"measured on {', '.join(able)} only, not on {device}")
+    return device
 
 
 def _timed(translate: Callable[..., Any], count: bool, **request: Any) -> dict[str, Any]:

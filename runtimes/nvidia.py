@@ -32,14 +32,31 @@ class Driver:
 
 def driver() -> Driver | None:
     """None where there is no driver."""
-    name = next(filter(loads, DRIVER), None)
-    if name is None:
+    cuda = _library()
+    if cuda is None:
         return None
-    cuda = ctypes.CDLL(name)
     version, gpus = ctypes.c_int(0), ctypes.c_int(0)
     cuda.cuDriverGetVersion(ctypes.byref(version))
     status = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(gpus))
     return Driver(int(status), version.value, gpus.value)
+
+
+def gpu_names() -> tuple[str, ...]:
+    """The names of the GPUs, in the order of their numbers."""
+    cuda, found = _library(), driver()
+    if cuda is None or found is None or found.status:
+        return ()
+    names = []
+    for number in range(found.gpus):
+        name = ctypes.create_string_buffer(256)
+        cuda.cuDeviceGetName(name, len(name), number)  # a device is its number
+        names.append(name.value.decode())
+    return tuple(names)
+
+
+def _library() -> ctypes.CDLL | None:
+    name = next(filter(loads, DRIVER), None)
+    return None if name is None else ctypes.CDLL(name)
 
 
 def why_no_gpu(found: Driver | None, built_for: str, device_id: int) -> Reason | None:

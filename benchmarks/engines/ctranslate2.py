@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PRECISIONS = ("int8", "fp32")
+PRECISIONS = ("int8", "fp32", "fp16")
+DEVICES = ("cpu", "cuda")
 PACKAGES = ("ctranslate2", "sentencepiece", "tokenizers")
 INSTALL = "pip install ctranslate2"
 
+TYPES = {"int8": "int8", "fp32": "float32", "fp16": "float16"}  # fp16 is for GPUs
 END = "</s>"
 # What the converter reads from configurations, and transformers 5 writes no more because the class says it: where a layer normalizes, and whether
 # the embedding does.
@@ -35,7 +37,7 @@ def convert(model: Path, out: Path, precision: str, task: str) -> None:
         config = json.loads((model / "config.json").read_text(encoding="utf-8"))
         (source / "config.json").unlink()
         (source / "config.json").write_text(json.dumps(SAID_BY_CLASS.get(config["model_type"], {}) | config), encoding="utf-8")
-        TransformersConverter(str(source), low_cpu_mem_usage=True).convert(str(out), quantization={"int8": "int8", "fp32": "float32"}[precision])
+        TransformersConverter(str(source), low_cpu_mem_usage=True).convert(str(out), quantization=TYPES[precision])
     if (model / "generation_config.json").exists():
         shutil.copy(model / "generation_config.json", out)
     if (model / "source.spm").exists():
@@ -46,12 +48,11 @@ def convert(model: Path, out: Path, precision: str, task: str) -> None:
         AutoTokenizer.from_pretrained(model).save_pretrained(out / "tokenizer")
 
 
-def load(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+def load(folder: Path, precision: str, threads: int, device: str = "cpu") -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
     import ctranslate2
 
     encode, decode = _tokenizer(folder)
-    compute_type = {"int8": "int8", "fp32": "float32"}[precision]
-    translator = ctranslate2.Translator(str(folder), device="cpu", compute_type=compute_type, inter_threads=1, intra_threads=threads)
+    translator = ctranslate2.Translator(str(folder), device=device, compute_type=TYPES[precision], inter_threads=1, intra_threads=threads)
     defaults = _defaults(folder)
     options = {name: defaults[name] for name in HONOURED if defaults.get(name) is not None}
     least = max(1, (defaults.get("min_length") or 0) - 1)  # transformers counts the decoder's start

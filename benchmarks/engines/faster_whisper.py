@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PRECISIONS = ("int8", "fp32", "int8-batched")
+PRECISIONS = ("int8", "fp32", "fp16", "int8-batched")
+DEVICES = ("cpu", "cuda")
 PACKAGES = ("faster-whisper", "ctranslate2", "onnxruntime")
 INSTALL = 'pip install "zen-edge[bench]"'
 
+TYPES = {"fp32": "float32", "fp16": "float16"}  # others are int8
 WINDOW = 30  # seconds
 PIECES = 8  # at once, of the batched pipeline
 TOKENIZER = ("tokenizer.json", "preprocessor_config.json")
@@ -21,17 +23,16 @@ TOKENIZER = ("tokenizer.json", "preprocessor_config.json")
 def convert(model: Path, out: Path, precision: str, task: str) -> None:
     from ctranslate2.converters import TransformersConverter
 
-    TransformersConverter(str(model), low_cpu_mem_usage=True).convert(str(out), quantization={"fp32": "float32"}.get(precision, "int8"))
+    TransformersConverter(str(model), low_cpu_mem_usage=True).convert(str(out), quantization=TYPES.get(precision, "int8"))
     for name in TOKENIZER:
         if (model / name).exists():
             shutil.copy(model / name, out)
 
 
-def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+def load_speech(folder: Path, precision: str, threads: int, device: str = "cpu") -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-    compute_type = {"fp32": "float32"}.get(precision, "int8")
-    model = WhisperModel(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads, num_workers=1)
+    model = WhisperModel(str(folder), device=device, compute_type=TYPES.get(precision, "int8"), cpu_threads=threads, num_workers=1)
     batched = BatchedInferencePipeline(model) if precision == "int8-batched" else None
     spent = _timed(model)
 

@@ -9,24 +9,25 @@ from pathlib import Path
 from typing import Any
 
 PRECISIONS = ("fp32", "bf16")
+DEVICES = ("cpu", "cuda")
 PACKAGES = ("torch", "transformers")
 INSTALL = 'pip install "zen-edge[export]"'
 
 
-def load(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+def load(folder: Path, precision: str, threads: int, device: str = "cpu") -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     torch.set_num_threads(threads)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=dtype).eval()
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=dtype).eval().to(device)
     model.generation_config.max_length = None  # max_new_tokens alone says how long; both would be warned about
     end = model.generation_config.eos_token_id
     ends = set(end if isinstance(end, list) else [end])
 
     def translate(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
-        inputs = tokenizer(texts, return_tensors="pt", padding=True)
+        inputs = tokenizer(texts, return_tensors="pt", padding=True).to(device)
         least = {"min_new_tokens": max_new_tokens} if exactly else {}
         with torch.inference_mode():
             rows = model.generate(**inputs, num_beams=num_beams, max_new_tokens=max_new_tokens, **least)
@@ -35,7 +36,7 @@ def load(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list
     return translate
 
 
-def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+def load_speech(folder: Path, precision: str, threads: int, device: str = "cpu") -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
     import torch
     from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
 
@@ -43,7 +44,7 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     processor = AutoProcessor.from_pretrained(folder)
     decodes = AutoConfig.from_pretrained(folder).is_encoder_decoder
-    model = (AutoModelForSpeechSeq2Seq if decodes else AutoModelForCTC).from_pretrained(folder, dtype=dtype).eval()
+    model = (AutoModelForSpeechSeq2Seq if decodes else AutoModelForCTC).from_pretrained(folder, dtype=dtype).eval().to(device)
     spent = _timed(model.get_encoder()) if decodes else _timed(model)
 
     def hear(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
@@ -58,7 +59,9 @@ def load_speech(folder: Path, precision: str, threads: int) -> Callable[..., tup
                     _length(row, {end}) for row in map(_after_start(processor, end), rows.tolist())
                 ]
             inputs = processor(sounds, sampling_rate=rate, return_tensors="pt", padding=True)
-            ids = model(**{name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}).logits.argmax(-1)
+            ids = model(
+                **{name: value.to(device, dtype) if value.is_floating_point() else value.to(device) for name, value in inputs.items()}
+            ).logits.argmax(-1)
         texts = processor.batch_decode(ids)
         return texts, lambda: [len(text) for text in texts]
 
@@ -76,7 +79,9 @@ def _after_start(processor: Any, end: int) -> Callable[[list[int]], list[int]]:
     return (lambda row: [token for token in row if token <= end]) if _hears_windows(processor) else lambda row: row[1:]
 
 
-def load_encoder(folder: Path, precision: str, threads: int, task: str) -> Callable[..., tuple[list[Any], Callable[[], list[int]]]]:
+def load_encoder(
+    folder: Path, precision: str, threads: int, task: str, device: str = "cpu"
+) -> Callable[..., tuple[list[Any], Callable[[], list[int]]]]:
     import torch
     from transformers import AutoModel, AutoModelForQuestionAnswering, AutoTokenizer
 
@@ -84,10 +89,10 @@ def load_encoder(folder: Path, precision: str, threads: int, task: str) -> Calla
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     kind = AutoModel if task == "text-embedding" else AutoModelForQuestionAnswering
-    model = kind.from_pretrained(folder, dtype=dtype).eval()
+    model = kind.from_pretrained(folder, dtype=dtype).eval().to(device)
 
     def embed(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[Any], Callable[[], list[int]]]:
-        inputs = tokenizer(texts, return_tensors="pt", padding=True)
+        inputs = tokenizer(texts, return_tensors="pt", padding=True).to(device)
         with torch.inference_mode():
             states = model(**inputs).last_hidden_state.float()
         mask = inputs["attention_mask"][..., None]
@@ -101,9 +106,9 @@ def load_encoder(folder: Path, precision: str, threads: int, task: str) -> Calla
             offsets, _ = inputs.pop("offset_mapping"), inputs.pop("overflow_to_sample_mapping")
             counts.append(int(inputs["attention_mask"].sum()))
             with torch.inference_mode():
-                out = model(**inputs)
+                out = model(**inputs.to(device))
             context = torch.tensor([[part == 1 for part in inputs.sequence_ids(place)] for place in range(len(offsets))])
-            start, end = (scores.float().masked_fill(~context, -1e4).softmax(-1) for scores in (out.start_logits, out.end_logits))
+            start, end = (scores.float().cpu().masked_fill(~context, -1e4).softmax(-1) for scores in (out.start_logits, out.end_logits))
             spans = (start[:, :, None] * end[:, None, :]).triu().tril(14)
             window, first, last = (int(place) for place in torch.unravel_index(spans.argmax(), spans.shape))
             found.append(row["context"][int(offsets[window, first, 0]) : int(offsets[window, last, 1])])
@@ -121,7 +126,7 @@ def _generated(model: Any, processor: Any, sounds: list[Any], rate: int, dtype: 
     asked: dict[str, Any] = {"min_new_tokens": max_new_tokens} if exactly else {}
     asked |= {"language": "en", "task": "transcribe"} if getattr(model.generation_config, "is_multilingual", False) else {}
     asked |= {"return_timestamps": long} if windows else {}
-    return model.generate(**inputs, **asked, num_beams=num_beams, max_new_tokens=max_new_tokens)
+    return model.generate(**inputs.to(model.device), **asked, num_beams=num_beams, max_new_tokens=max_new_tokens)
 
 
 def _read(path: str, rate: int) -> Any:
@@ -142,6 +147,10 @@ def _timed(module: Any) -> list[float]:
         began[0] = time.perf_counter()
 
     def after(*_: Any) -> None:
+        if next(module.parameters()).is_cuda:
+            import torch
+
+            torch.cuda.synchronize()  # it has been asked, and may still be at work
         spent[0] += time.perf_counter() - began[0]
 
     module.register_forward_pre_hook(before, with_kwargs=True)

@@ -43,6 +43,7 @@ def bench(
         bool, typer.Option("--batched", help="Measure speech bundles a second time, recordings cut at their silences and heard side by side.")
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Of every engine; otherwise as many as the process may use.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda, for every engine; those that are measured on the CPU alone are told so.")] = "cpu",
     rounds: Annotated[int | None, typer.Option(min=1, help="Otherwise 20, or as many as every line needs.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="No round of a case begins after so many, 3 are done at least.")] = 60,
     report: Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.json and report.html into this folder.")] = None,
@@ -75,12 +76,15 @@ def bench(
         lines = clips(inputs, limit)
     else:
         lines = BUILT_IN[:limit] if inputs is None else read_lines(inputs, limit)
+    if device not in ("cpu", "cuda"):
+        raise typer.BadParameter(f"--device is cpu or cuda, not {device!r}.")
     if report is not None:
         check_folder(report)
     setting = Setting(
         threads or usable_cores(),
         new_tokens or max_new_tokens or most_new_tokens(bundle[0]),
         exactly=new_tokens is not None,
+        device=device,
         rounds=rounds,
         seconds=seconds,
     )
