@@ -131,16 +131,18 @@ def parity(
     limit: int | None = None,
     revision: str | None = None,
     bisect: bool = False,
+    device: str = "cpu",
     tell: Callable[[str], None] = lambda step: None,
 ) -> ParityReport:
     """Compare a bundle with its PyTorch model: outputs, generated tokens, text. The report is kept in the bundle; look at its `passed`.
 
     inputs: lines, or a .txt or .jsonl file; None: a built-in set. Of a module of one's own: arrays by name, or an .npz file; None: the factory's. bisect: also name the first tensor that is out of tolerance.
+    device: where the bundle runs; the model runs on the CPU.
     Raises CheckFailedError if the bundle was made from other weights.
     """
     from zen_edge import check
 
-    return check.parity(bundle, model, inputs=inputs, limit=limit, revision=revision, bisect=bisect, tell=tell)
+    return check.parity(bundle, model, inputs=inputs, limit=limit, revision=revision, bisect=bisect, device=device, tell=tell)
 
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from zen_edge import check_answers, check_ctc, check_encoder, check_module, check_speech, check_utterances
+from zen_edge import check_answers, check_ctc, check_encoder, check_module, check_speech, check_utterances, compared_on
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
 from zen_edge.errors import InputError, MissingDependencyError, OptionError, ZenEdgeError
@@ -48,20 +48,40 @@ def parity(
     limit: int | None = None,
     revision: str | None = None,
     bisect: bool = False,
+    device: str = "cpu",
     keep: bool = True,
     tell: Tell = lambda step: None,
 ) -> ParityReport:
     """Compare `bundle` with `model`, tensors, tokens and text, and keep the report in the bundle.
 
     inputs: a list of lines, or a .txt or .jsonl file; None: a built-in set. bisect: also name the first tensor inside a graph that is out of
-    tolerance. Raises CheckFailedError if the bundle was made from other weights, InputError for lines that cannot be compared on; a difference
+    tolerance. device: where the bundle runs; the model runs on the CPU. Raises CheckFailedError if the bundle was made from other weights, InputError for lines that cannot be compared on; a difference
     raises nothing: look at `passed`.
     """
-    load_checkpoint, _ = _exporters()
+    from zen_edge.runtimes.providers import find_provider
+
+    find_provider(device)  # before a checkpoint is loaded for nothing
     manifest = read_manifest(Path(bundle))
+    with compared_on.comparing_on(device):
+        report = _compared(Path(bundle), manifest, model, inputs, limit, revision, bisect=bisect, tell=tell)
+    report = replace(report, about={**report.about, **({} if device == "cpu" else {"device": device})})
+    return _kept(Path(bundle), manifest, report, tell) if keep else report
+
+
+def _compared(
+    bundle: Path,
+    manifest: Manifest,
+    model: str | Path | torch.nn.Module,
+    inputs: Sequence[str] | str | Path | Mapping[str, Any] | None,
+    limit: int | None,
+    revision: str | None,
+    *,
+    bisect: bool,
+    tell: Tell,
+) -> ParityReport:
+    load_checkpoint, _ = _exporters()
     if manifest.task == "module":
-        report = _of_module(Path(bundle), manifest, model, inputs, bisect=bisect, tell=tell)
-        return _kept(Path(bundle), manifest, report, tell) if keep else report
+        return _of_module(bundle, manifest, model, inputs, bisect=bisect, tell=tell)
     if not isinstance(model, str | Path) or isinstance(inputs, Mapping):
         raise OptionError("the bundle was made from a checkpoint: give its folder or hub id, and lines of text.")
     questions = check_answers.asked(manifest, inputs, limit)
@@ -71,23 +91,23 @@ def parity(
     tell("load the checkpoint")
     checkpoint = load_checkpoint(model, revision, manifest.task)
     if check_encoder.is_encoder(manifest):
-        report, counts = check_encoder.compare(Path(bundle), manifest, checkpoint, lines, only_fitting=inputs is None, bisect=bisect, tell=tell)
+        report, counts = check_encoder.compare(bundle, manifest, checkpoint, lines, only_fitting=inputs is None, bisect=bisect, tell=tell)
         tell("compare answers")
-        text = check_answers.compare_answers(Path(bundle), manifest, checkpoint, questions)
+        text = check_answers.compare_answers(bundle, manifest, checkpoint, questions)
         report = replace(report, text=text, about=_about(manifest, checkpoint, **counts))
     elif check_ctc.is_ctc(manifest):
-        report, counts = check_ctc.compare(Path(bundle), manifest, checkpoint, None if inputs is None else lines, bisect=bisect, tell=tell)
+        report, counts = check_ctc.compare(bundle, manifest, checkpoint, None if inputs is None else lines, bisect=bisect, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))
     elif hears := _hears(manifest):
         if bisect:
             raise OptionError(
                 "bisecting is for texts and for models with one output for every frame, not for recognizers with a decoder: leave it out."
             )
-        report, counts = hears(Path(bundle), manifest, checkpoint, None if inputs is None else lines, tell=tell)
+        report, counts = hears(bundle, manifest, checkpoint, None if inputs is None else lines, tell=tell)
         report = replace(report, about=_about(manifest, checkpoint, **counts))
     else:
-        report = compare(Path(bundle), manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
-    return _kept(Path(bundle), manifest, report, tell) if keep else report
+        report = compare(bundle, manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
+    return report
 
 
 def _kept(bundle: Path, manifest: Manifest, report: ParityReport, tell: Tell) -> ParityReport:
@@ -188,7 +208,7 @@ def compare(
     sources = [line.source for line in lines]
     rows = _encoded(sources, reference, manifest)
     max_new_tokens = _within_positions(max_new_tokens, manifest)
-    with load(folder, device="cpu") as pipeline:
+    with load(folder, device=compared_on.device()) as pipeline:
         tokens: dict[str, list[tuple[int, ...]]] = {}
         compared = {}
         for name, num_beams, size in cases:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zen_edge import compared_on
 from zen_edge.errors import CheckFailedError, InputError
 from zen_edge.inputs import Line
 from zen_edge.manifest import Manifest
@@ -44,7 +45,7 @@ def compare(
     from zen_edge.runtimes.pipelines.recognizer import read_config
     from zen_edge.runtimes.tokenization import load_tokenizer
 
-    model = FrameModel(folder, manifest, "cpu", None)
+    model = FrameModel(folder, manifest, compared_on.device(), None)
     reference = CtcReference(checkpoint, model.masked)
     manifest.require_weights(reference.weights_hash, checkpoint.name)
     sounds = _sounds(lines, manifest, reference.sampling_rate)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zen_edge import compared_on
 from zen_edge.attention_map import attention_file
 from zen_edge.errors import InputError
 from zen_edge.inputs import Line
@@ -47,7 +48,7 @@ def compare(
     manifest.require_weights(reference.weights_hash, checkpoint.name)
     rows = _fitting(_rows(lines, reference, manifest), manifest, leave_out=only_fitting)
     tell("compare outputs")
-    model = Encoder(folder, manifest, "cpu", None)
+    model = Encoder(folder, manifest, compared_on.device(), None)
     expected = [_alone(reference, row, model.reads) for row in rows]
     alone = [found for row in rows for _, found in model.run([row])]
     padded = [found for _, found in sorted(model.run(rows), key=lambda pair: pair[0])]
@@ -77,7 +78,7 @@ def _attention(folder: Path, manifest: Manifest, reference: EncoderReference, fe
     """The weights of attention of a padded batch."""
     from zen_edge.runtimes.attention import Attending
 
-    found = Attending(folder, manifest, "cpu", None).encoder(feeds)
+    found = Attending(folder, manifest, compared_on.device(), None).encoder(feeds)
     return compare_outputs("attention.encoder", reference.attention(feeds), found["encoder"], manifest.precision)
 
 

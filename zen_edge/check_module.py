@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zen_edge import compared_on
 from zen_edge.errors import InputError, ModuleError
 from zen_edge.inputs import read_arrays
 from zen_edge.manifest import Manifest
@@ -33,7 +34,7 @@ def compare(
     manifest.require_weights(own.weights_hash(), own.name)
     rows: list[OutputDifference] = []
     compared = 0
-    with load(folder, device="cpu") as loaded:
+    with load(folder, device=compared_on.device()) as loaded:
         pipeline: Any = loaded
         for label, inputs in _cases(own, manifest):
             tell(f"compare {label}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zen_edge import compared_on
 from zen_edge.check_tensors import compare_decoder, open_graph
 from zen_edge.errors import OptionError, ZenEdgeError
 from zen_edge.inputs import Line
@@ -62,7 +63,7 @@ def compare(
 
     prompts = [reference.prompt(window, len(start.tokens)) for window in windows]
     cases, tokens = {}, {}
-    with load(folder, device="cpu") as opened:
+    with load(folder, device=compared_on.device()) as opened:
         pipeline: Any = opened
         for name, chosen in CASES[: 2 if short else None if vocabulary.no_timestamps is not None else 2]:
             tell(f"generate, {name}")

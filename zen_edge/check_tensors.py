@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from zen_edge import compared_on
 from zen_edge.attention_map import attention_file
 from zen_edge.manifest import Manifest
 from zen_edge.parity import OutputDifference, bisect, compare_outputs, difference, tolerance_of
@@ -50,7 +51,7 @@ def _compare_attention(
     """The weights of attention along `forced` (B,S), each kind (B,L,N,S,T)."""
     from zen_edge.runtimes.attention import Attending
 
-    found = Attending(folder, manifest, "cpu", None).encoder_decoder().weights({"input_ids": ids, "attention_mask": mask}, forced)
+    found = Attending(folder, manifest, compared_on.device(), None).encoder_decoder().weights({"input_ids": ids, "attention_mask": mask}, forced)
     for kind, weights in expected.items():
         yield compare_outputs(f"attention.{kind}", weights, found[kind], manifest.precision)
 
@@ -112,7 +113,7 @@ def _every_tensor(path: Path, feeds: Mapping[str, Array]) -> tuple[list[str], di
     from zen_edge.runtimes.session import Session
 
     graph, names = with_every_output(path)
-    session = Session(path, find_provider("cpu"), None, graph=graph)
+    session = Session(path, find_provider(compared_on.device()), None, graph=graph)
     found = session.run({name: feeds[name] for name in session.inputs}, names)
     return names, {name: value.numpy() for name, value in found.items()}
 
@@ -122,7 +123,7 @@ def open_graph(folder: Path, manifest: Manifest, name: str) -> Session:
     from zen_edge.runtimes.providers import find_provider
 
     graph = manifest.graph(name)
-    return LargeSession(folder / graph.file, find_provider("cpu"), None, graph.size)
+    return LargeSession(folder / graph.file, find_provider(compared_on.device()), None, graph.size)
 
 
 def _padded(sources: Rows, reference: Reference, manifest: Manifest) -> tuple[Array, Array]:

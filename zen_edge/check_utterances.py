@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zen_edge import compared_on
 from zen_edge.check_speech import BUILT_IN_TOKENS, VERIFY_TOKENS, Array, Tell, heard, margins, recordings, require_same
 from zen_edge.check_tensors import compare_decoder, open_graph
 from zen_edge.inputs import Line
@@ -48,7 +49,7 @@ def compare(
 
     cases: dict[str, TokenComparison] = {}
     pairs: list[tuple[list[tuple[int, ...]], list[tuple[int, ...]]]] = []  # of each case, the reference's tokens and the bundle's
-    with load(folder, device="cpu") as pipeline:
+    with load(folder, device=compared_on.device()) as pipeline:
         for name, size, chosen in CASES[1 if short else 0 :]:
             tell(f"generate, {name}")
             given = [row for i in range(0, len(sounds), size) for row in heard(pipeline, sounds[i : i + size], rate, {**options, **chosen}, tell)]

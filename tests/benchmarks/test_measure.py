@@ -72,3 +72,9 @@ def test_rounds_without_a_number_see_every_line() -> None:
 def test_a_busy_machine_is_told() -> None:
     assert busy({"load_average_at_start": 0.4, "cores_usable": 2}) == busy({"load_average_at_start": None, "cores_usable": 2}) == []
     assert "load average 3.9 on 2 cores" in busy({"load_average_at_start": 3.9, "cores_usable": 2})[0]
+
+
+def test_an_engine_that_is_measured_on_the_cpu_alone_says_so(fake: Fake) -> None:
+    case, failures = measure([fake("good")], batches(LINES, 2), 1, Setting(1, 8, device="cuda", rounds=2), quiet)
+    assert case == []
+    assert [failure.error for failure in failures] == ["ValueError: measured on cpu only, not on cuda"]

@@ -165,3 +165,9 @@ def test_manifests_that_anyone_wrote(bundle, tmp_path, head):
     write_manifest(tmp_path, replace(read_manifest(bundle), head=head))
     with pytest.raises(BundleError):
         zen_edge.load(tmp_path)
+
+
+def test_vectors_on_the_path_that_a_gpu_takes(bundle, embed, load_bound):
+    with load_bound(bundle) as bound:
+        assert np.array_equal(bound(TEXTS[:4]), embed(TEXTS[:4]))
+        assert bound.placement().keys() == {"encoder.onnx"}

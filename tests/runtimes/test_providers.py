@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from zen_edge.errors import MissingDependencyError, OptionError, ZenEdgeError
-from zen_edge.runtimes import libraries, load, providers
+from zen_edge.runtimes import libraries, load, nvidia, providers
 from zen_edge.runtimes.installed import build, onnxruntime
 from zen_edge.runtimes.nvidia import Driver, why_no_gpu
 from zen_edge.runtimes.providers import CUDA, find_provider, given_providers, why_not
@@ -164,3 +164,38 @@ def test_a_gpu_in_order():
 def test_the_cpu_can_start():
     assert why_not(CPU) is None
     assert onnxruntime().get_available_providers()[-1] == CPU
+
+
+def test_the_driver_is_asked(monkeypatch):
+    """Through ctypes, in the way that the driver's functions take what they fill."""
+
+    class Cuda:
+        status = 0
+
+        @staticmethod
+        def cuDriverGetVersion(version):
+            version._obj.value = 13020
+            return 0
+
+        @classmethod
+        def cuInit(cls, flags):
+            return cls.status
+
+        @staticmethod
+        def cuDeviceGetCount(count):
+            count._obj.value = 2
+            return 0
+
+        @staticmethod
+        def cuDeviceGetName(name, length, number):
+            name.value = f"GPU {number}".encode()[: length - 1]
+            return 0
+
+    monkeypatch.setattr(nvidia, "_library", lambda: Cuda)
+    assert nvidia.driver() == Driver(0, 13020, 2)
+    assert nvidia.gpu_names() == ("GPU 0", "GPU 1")
+    monkeypatch.setattr(Cuda, "status", 100)
+    assert nvidia.driver() == Driver(100, 13020, 0)
+    assert nvidia.gpu_names() == ()
+    monkeypatch.setattr(nvidia, "_library", lambda: None)
+    assert nvidia.driver() is None

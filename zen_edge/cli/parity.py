@@ -25,6 +25,7 @@ def parity(
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the hub id.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report to FILE.html or FILE.json.")] = None,
     bisect: Annotated[bool, typer.Option("--bisect", help="Name the first tensor inside a graph that is out of tolerance.")] = False,
+    device: Annotated[str, typer.Option(help="Where the bundle runs: cpu, cuda or auto; the model runs on the CPU.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Compare a bundle with its PyTorch model: tensors, generated tokens and text. Exit status 3 if they differ."""
@@ -34,7 +35,7 @@ def parity(
     if report is not None:
         check_report_path(report)
     with steps() as tell:
-        found = zen_edge.parity(bundle, model, inputs=inputs, limit=limit, revision=revision, bisect=bisect, tell=tell)
+        found = zen_edge.parity(bundle, model, inputs=inputs, limit=limit, revision=revision, bisect=bisect, device=device, tell=tell)
     if report is not None:
         write_report(found, report)
     if as_json:
