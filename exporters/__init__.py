@@ -41,7 +41,7 @@ def export(
     example_inputs: object = None,
     dynamic: Declared | None = None,
     task: str | None = None,
-    precision: str = "fp32",
+    precision: str | None = None,
     device: str = "cpu",
     revision: str | None = None,
     with_attention: bool = False,
@@ -52,12 +52,14 @@ def export(
 ) -> Bundle:
     """load -> trace -> fuse -> quantize -> verify -> save.
 
+    precision: None: half for CUDA, where everything has kernels for it, else fp32.
     model: a checkpoint folder, a hub id, or a module of one's own, itself with `example_inputs` or as `file.py:factory`; `dynamic` names its free axes.
     out: the bundle's folder, complete or not there at all. with_attention: keep the weights of attention, to be asked for with `attend`. verify: compares the bundle with the
     checkpoint before it gets its name; its report is kept in the manifest. measure: tells how large the numbers in an fp32 bundle become; what half precision could not hold then stays single. tell: called with the name of each step as it begins.
     Raises UnsupportedModelError, CheckpointError, CheckFailedError, or ZenEdgeError where OUT is in the way.
     """
     _require_libraries()
+    precision = precision or ("fp16" if device == "cuda" else "fp32")
     _require_precision(precision, device)
     require_task(task)
     own = find_own(model, example_inputs, task)

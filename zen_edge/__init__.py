@@ -66,7 +66,7 @@ def export(
     example_inputs: object = None,
     dynamic: Mapping[str, Mapping[int, str]] | None = None,
     task: str | None = None,
-    precision: str = "fp32",
+    precision: str | None = None,
     device: str = "cpu",
     revision: str | None = None,
     with_attention: bool = False,
@@ -77,7 +77,7 @@ def export(
     """Turn a PyTorch checkpoint into a bundle at `out`, checked against PyTorch unless `verify` is off.
 
     model: a checkpoint folder, a hub id, `file.py:factory`, or a torch.nn.Module with its `example_inputs`, a dict by argument of `forward` or a tuple in
-    order; `dynamic` names its free axes, {"query": {0: "B", 1: "S"}}, which are found out otherwise. precision: "fp32", "fp16", "int8", "int8-blocks" or "int4". with_attention: keep the
+    order; `dynamic` names its free axes, {"query": {0: "B", 1: "S"}}, which are found out otherwise. precision: "fp32", "fp16", "int8", "int8-blocks" or "int4"; None: fp16 for device "cuda", else fp32. with_attention: keep the
     weights of attention, for `attend`. force: replace a bundle that is there. tell: called with the name of
     each step. Raises UnsupportedModelError, CheckpointError, ModuleError, CheckFailedError or ZenEdgeError; then nothing is left behind.
     """

@@ -44,7 +44,7 @@ def fallback(bundle: Path) -> dict[str, dict[str, int]]:
 def test_an_export_for_cuda(demo_checkpoint: Path, tmp_path: Path) -> None:
     """Verified on the CPU; the manifest tells what was measured, and nothing of a layer is in single precision but sums and normalizations."""
     steps: list[str] = []
-    zen_edge.export(demo_checkpoint, tmp_path / "out", precision="fp16", device="cuda", tell=steps.append)
+    zen_edge.export(demo_checkpoint, tmp_path / "out", device="cuda", tell=steps.append)
     assert "measure how large its numbers become" in steps and not [step for step in steps if "on the CPU" in step]
     manifest = json.loads((tmp_path / "out" / "zen-edge.json").read_text())
     assert (manifest["device"], manifest["precision"], manifest["parity"]["passed"]) == ("cuda", "fp16", True)

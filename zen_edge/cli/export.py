@@ -17,7 +17,7 @@ def export(
     model: Annotated[str, typer.Argument(help="A checkpoint folder (Hugging Face layout), a hub id, or file.py:factory of a module of your own.")],
     out: Annotated[Path, typer.Argument(help="The bundle's folder; it must not exist yet.")],
     task: Annotated[str | None, typer.Option(help=f"What the model is for, where the checkpoint does not tell: {', '.join(TASKS)}.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, int8-blocks or int4.")] = "fp32",
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16, int8, int8-blocks or int4; if nothing is said fp16 for CUDA, else fp32.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the hub id.")] = None,
     with_attention: Annotated[bool, typer.Option("--with-attention", help="Keep the weights of attention, to be seen with `attend`.")] = False,
