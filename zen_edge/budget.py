@@ -8,8 +8,18 @@ from dataclasses import dataclass
 from zen_edge.errors import OptionError
 from zen_edge.recipe import GROUPS, Recipe
 
-SCORES = {"chrf": "chrF", "bleu": "BLEU", "rouge": "ROUGE-L", "wer": "WER"}
+SCORES = {"chrf": "chrF", "bleu": "BLEU", "rouge": "ROUGE-L", "wer": "WER", "f1": "F1", "exact-match": "EM"}
 SHARES = ("tokens", "cosine")
+MEASURED = {
+    "translation": ("chrf", "bleu", *SHARES),
+    "summarization": ("rouge", "chrf", "bleu", *SHARES),
+    "speech-recognition": ("wer", "chrf", *SHARES),
+    "question-answering": ("f1", "exact-match", *SHARES),
+    "text-classification": SHARES,
+    "token-classification": SHARES,
+    "fill-mask": SHARES,
+    "text-embedding": ("cosine",),
+}
 TRIED = ("fp16", "int8-blocks", "int8", "int4")
 QUICK = TRIED[1:]  # half precision is not faster on a CPU
 OF_LAYERS = {False: ("int8-blocks", "int4"), True: ("int8", "int4")}  # for the smallest, and for the fastest: the finer tells how the others do
@@ -18,7 +28,7 @@ STEPS_BACK = 6  # recipes that are tried on the held-out lines
 
 @dataclass(frozen=True)
 class Budget:
-    """metric: a score of texts against their targets, whose loss against fp32 may be `limit` points; or "tokens", the share of words that are the best
+    """metric: a score of texts or answers against their targets, whose loss against fp32 may be `limit` points; or "tokens", the share of words that are the best
     ones along what fp32 says, or "cosine", of the outputs, neither of which may be under `limit`."""
 
     metric: str
@@ -38,6 +48,13 @@ class Budget:
         if not 0 <= limit <= (1 if metric in SHARES else 100):
             raise OptionError(f"{metric} takes a number from 0 to {1 if metric in SHARES else 100}, not {number[:80]!a}.")
         return cls(metric, limit)
+
+    def require_measured(self, task: str) -> None:
+        """OptionError for a bundle of which the metric says nothing."""
+        known = MEASURED.get(task, ())
+        if self.metric not in known:
+            there = f"there are: {', '.join(known)}" if known else "budgets are for bundles that read lines of a file"
+            raise OptionError(f"{self.metric} is not measured for {task}; {there}.")
 
     @property
     def most(self) -> float:

@@ -35,7 +35,13 @@ def print_found(found: Found, console: Console) -> None:
 
 def _cells(point: Point, fp32: Point) -> tuple[str, ...]:
     saved = (fp32.megabytes - point.megabytes, fp32.milliseconds - point.milliseconds)
-    return (point.name, f"{point.error:.2g}", *(f"{number:.1f}" for number in saved), "" if point.loss is None else f"{point.loss:.3g}")
+    return (
+        point.name,
+        f"{point.error:.2g}",
+        f"{saved[0]:.1f}",
+        f"{saved[1]:.1f} ± {point.spread:.1f}",
+        "" if point.loss is None else f"{point.loss:.3g}",
+    )
 
 
 def check_picture(path: Path) -> None:

@@ -21,6 +21,7 @@ Array = npt.NDArray[Any]
 TOKENS = 24  # words to follow
 SECONDS = (2.0, 2.0)  # of made-up sounds, of one length because some models take no other
 LENGTH = 24  # where a graph tells no size
+LONGEST = 384  # tokens of a question and its context
 KEYS_FROM_FRAMES = "speech encoder"
 
 
@@ -75,7 +76,7 @@ class Probe:
 
 
 def probe(bundle: Path, sources: Sequence[Any] | None = None) -> Probe:
-    """On lines, or recordings (samples,), or what is built in; the words that the decoder follows are those that `bundle` says itself."""
+    """On lines, questions with their contexts, or recordings (samples,), or what is built in; the words that the decoder follows are those that `bundle` says itself."""
     from zen_edge.runtimes.batching import pad
 
     manifest = read_manifest(bundle)
@@ -96,15 +97,25 @@ def probe(bundle: Path, sources: Sequence[Any] | None = None) -> Probe:
     return Probe(feeds, (ids, seen == 1))
 
 
-def _read(bundle: Path, manifest: Manifest, names: set[str], lines: Sequence[str]) -> dict[str, Array]:
+def _read(bundle: Path, manifest: Manifest, names: set[str], lines: Sequence[Any]) -> dict[str, Array]:
     from zen_edge.runtimes.batching import pad
     from zen_edge.runtimes.tokenization import load_tokenizer
 
     longest = manifest.limits.get("max_source_length")
     tokenizer = load_tokenizer(bundle, manifest.tokenizer)
-    ids, mask = pad([tokenizer.encode(line)[:longest] for line in lines], tokenizer.pad_token_id)
-    feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    read = [_encoded(tokenizer, line, longest) for line in lines]
+    ids, mask = pad([ids for ids, _ in read], tokenizer.pad_token_id)
+    feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": pad([kinds for _, kinds in read], 0)[0]}
     return {name: value for name, value in feeds.items() if name in names}
+
+
+def _encoded(tokenizer: Any, line: Any, longest: int | None) -> tuple[list[int], list[int]]:
+    """ids and token types of a text, or of a question and the beginning of its context."""
+    if isinstance(line, str):
+        ids = tokenizer.encode(line)[:longest]
+        return ids, [0] * len(ids)
+    window = tokenizer.windows(*line, most=min(longest or LONGEST, LONGEST))[0]
+    return window.ids, window.type_ids
 
 
 def _heard(bundle: Path, manifest: Manifest, names: set[str], sounds: Sequence[Array] | None) -> tuple[dict[str, Array], list[Any]]:

@@ -13,7 +13,7 @@ from zen_edge.bundle import Bundle
 from zen_edge.check_quantized import compare
 from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError
 from zen_edge.files import MANIFEST, new_folder
-from zen_edge.inputs import Line, read_lines
+from zen_edge.inputs import Line, Question, read_lines, read_questions
 from zen_edge.manifest import Manifest, read_manifest
 from zen_edge.recipe import GROUPS, PRECISIONS, Recipe
 from zen_edge.sensitivity import Measure
@@ -23,7 +23,6 @@ Tell = Callable[[str], None]
 Advance = Callable[[str, int, int], None]
 """(what is measured next, how many are done, of how many)"""
 FEWEST = 16  # lines, half of them held out
-GENERATING = ("translation", "summarization", "speech-recognition")
 
 
 def quantize(bundle: Path, out: Path, *, precision: str, verify: bool, force: bool, tell: Tell) -> Bundle:
@@ -69,13 +68,14 @@ def require_same(before: Path, after: Path) -> None:
 
 @dataclass(frozen=True)
 class Point:
-    """A recipe that was measured. loss: by the budget's metric on the lines to search on, None where only outputs were compared."""
+    """A recipe that was measured. milliseconds: of a few lines; spread: by how much rounds differ. loss: by the budget's metric on the lines to search on, None where only outputs were compared."""
 
     name: str
     recipe: Recipe
     error: float
     megabytes: float
     milliseconds: float
+    spread: float
     loss: float | None = None
 
 
@@ -102,7 +102,7 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
     manifest = _require_fp32(bundle)
     lines = _lines(inputs, asked, manifest.task)
     kept = out.parent / f".{out.name[:50]}.search.json"
-    key = hashlib.sha256(f"{(bundle / MANIFEST).read_text()} {lines} {asked.metric}".encode()).hexdigest()
+    key = hashlib.sha256(f"{(bundle / MANIFEST).read_text()} {lines} {asked.metric} in turns".encode()).hexdigest()
     with new_folder(out, force=force) as folder:
         measure = Measure(
             bundle, manifest.task, asked, (lines[::2], lines[1::2]), lambda into, recipe: write(bundle, into, recipe, _silent), kept, key
@@ -112,6 +112,11 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
         alone = _sensitivities(measure, layers, fastest, advance)
         changeable = parts_to_try(layers)
         recipes = path([_trial(point, fp32, fastest) for point in alone if point.name.split()[0] in changeable])
+        if len(recipes) == 1:
+            raise CheckFailedError(
+                f"no part of the bundle is {'faster, by more than its times vary,' if fastest else 'smaller'} in another precision: stay with fp32"
+                f"{', or search for the smallest without --fastest' if fastest else ''}."
+            )
 
         def loss(half: int) -> Callable[[Recipe], float]:
             def measured(recipe: Recipe) -> float:
@@ -143,20 +148,17 @@ def _silent(step: str) -> None:
     pass
 
 
-def _lines(inputs: Path, budget: Budget, task: str) -> Sequence[Line]:
-    lines = read_lines(inputs)
+def _lines(inputs: Path, budget: Budget, task: str) -> Sequence[Line | Question]:
+    budget.require_measured(task)
+    answers = task == "question-answering"
+    lines: Sequence[Line | Question] = read_questions(inputs) if answers else read_lines(inputs)
     if budget.metric in SCORES:
-        if task not in GENERATING:
-            raise OptionError(f"{budget.metric} is a score of texts, and a bundle for {task} says none: choose tokens or cosine.")
-        require_scores(task)
-        if (budget.metric == "wer") != (task == "speech-recognition") and budget.metric != "chrf":
-            raise OptionError(f"{budget.metric} is not measured for {task}.")
-        if budget.metric == "rouge" and task != "summarization":
-            raise OptionError(f"rouge is measured for summarization, and the bundle is for {task}: choose chrf or bleu.")
-        lines = tuple(line for line in lines if line.target is not None)
+        if not answers:
+            require_scores(task)
+        lines = tuple(line for line in lines if (line.answers if isinstance(line, Question) else line.target is not None))
     if len(lines) < FEWEST:
         raise InputError(
-            f"a budget is measured on {FEWEST} lines or more{' with a target' if budget.metric in SCORES else ''}, and {inputs.name} has {len(lines)}."
+            f"a budget is measured on {FEWEST} lines or more{' with ' + ('answers' if answers else 'a target') if budget.metric in SCORES else ''}, and {inputs.name} has {len(lines)}."
         )
     return lines
 
@@ -188,9 +190,10 @@ def _sensitivities(measure: Measure, layers: dict[str, list[int]], fastest: bool
 
 def _point(name: str, measure: Measure, recipe: Recipe) -> Point:
     told = measure.alone(recipe)
-    return Point(name, recipe, told["error"], told["bytes"] / 1e6, 1e3 * told["seconds"])
+    return Point(name, recipe, told["error"], told["bytes"] / 1e6, 1e3 * told["seconds"], 1e3 * told["spread"])
 
 
 def _trial(point: Point, fp32: Point, fastest: bool) -> Trial:
     part, precision = point.name.split()
-    return Trial(part, precision, point.error, fp32.milliseconds - point.milliseconds if fastest else fp32.megabytes - point.megabytes)
+    # Time that is saved for certain: the rest may be noise.
+    return Trial(part, precision, point.error, fp32.milliseconds - point.milliseconds - point.spread if fastest else fp32.megabytes - point.megabytes)

@@ -13,39 +13,45 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zen_edge.answer_scores import answer_scores
 from zen_edge.budget import SCORES, Budget
 from zen_edge.check_quantized import Probe, probe
 from zen_edge.errors import InputError, ZenEdgeError
-from zen_edge.files import write_whole
-from zen_edge.inputs import Line
+from zen_edge.files import reason, write_whole
+from zen_edge.inputs import Line, Question
+from zen_edge.manifest import read_manifest
 from zen_edge.parity import cosine
 from zen_edge.recipe import Recipe
 from zen_edge.text_scores import scores
 
 Array = npt.NDArray[Any]
 Write = Callable[[Path, Recipe], object]
+Lines = Line | Question
 PROBED = 32  # lines whose outputs are compared
 TIMED = 6  # lines, one at a time
-ROUNDS = 3
+ROUNDS = 5
+KEPT = {
+    "alone": {"error", "bytes", "seconds", "spread"},
+    "loss": {"loss"},
+    "score": {"score"},
+}  # what is told of a recipe, by the first word of its name
 
 
 class Measure:
     """The fp32 bundle, and what recipes make of it. halves: the lines to search on, and those held out."""
 
     def __init__(
-        self, bundle: Path, task: str, budget: Budget, halves: tuple[Sequence[Line], Sequence[Line]], write: Write, kept: Path, key: str
+        self, bundle: Path, task: str, budget: Budget, halves: tuple[Sequence[Lines], Sequence[Lines]], write: Write, kept: Path, key: str
     ) -> None:
         """write: makes a bundle of a recipe in a folder. kept: where what was measured is kept; key: what it was measured on, other results are not taken."""
         self.bundle, self.task, self.budget, self.halves, self._write, self._kept, self._key = bundle, task, budget, halves, write, kept, key
         self._found: dict[str, dict[str, float]] = {}
-        with suppress(OSError, ValueError, TypeError, AttributeError):  # none, or one that was cut off
-            told = json.loads(kept.read_text("utf-8"))
-            if told.get("key") == key:
-                self._found = {name: {what: float(value) for what, value in row.items()} for name, row in told["found"].items()}
+        with suppress(FileNotFoundError):
+            self._found = _read_kept(kept, key)
         self._probes: list[tuple[Probe, dict[str, Array]] | None] = [None, None]
 
     def alone(self, recipe: Recipe) -> dict[str, float]:
-        """ "error": 1 - the lowest cosine of the outputs; "bytes": of the bundle; "seconds": of a few lines one at a time."""
+        """ "error": 1 - the lowest cosine of the outputs; "bytes": of the bundle; "seconds": of a few lines one at a time, and their "spread"."""
         return self._measured(recipe, "alone", self._cost)
 
     def loss(self, recipe: Recipe, half: int) -> float:
@@ -74,7 +80,7 @@ class Measure:
 
     def _cost(self, folder: Path) -> dict[str, float]:
         cosine, _ = self._outputs(folder, 0)
-        return {"error": 1 - cosine, "bytes": float(sum(file.stat().st_size for file in folder.iterdir())), "seconds": self._seconds(folder)}
+        return {"error": 1 - cosine, "bytes": float(sum(file.stat().st_size for file in folder.iterdir())), **self._seconds(folder)}
 
     def _loss(self, folder: Path, half: int) -> float:
         if self.budget.metric not in SCORES:
@@ -95,7 +101,7 @@ class Measure:
         return min(cosines), min(same)
 
     def _sources(self, half: int) -> list[Any] | None:
-        sources: list[Any] = [line.source for line in self.halves[half]][:PROBED]
+        sources: list[Any] = [_pair(line) for line in self.halves[half]][:PROBED]
         if self.task != "speech-recognition":
             return sources
         from zen_edge.runtimes.audio import load_extractor, read_audio
@@ -109,26 +115,26 @@ class Measure:
         if folder == self.bundle and name in self._found:
             return self._found[name]["score"]
         lines = self.halves[half]
-        texts = _texts(folder, [line.source for line in lines])
-        score = scores(self.task, texts, [str(line.target) for line in lines])[SCORES[self.budget.metric]]
+        told = _answered(folder, lines) if self.task == "question-answering" else _said(self.task, folder, lines)
+        score = told[SCORES[self.budget.metric]]
         if folder == self.bundle:
             self._found[name] = {"score": score}
         return score
 
-    def _seconds(self, folder: Path) -> float:
-        """Of processor time, which other processes disturb least, the least of a few rounds; of the graphs where the bundle says no texts."""
+    def _seconds(self, folder: Path) -> dict[str, float]:
+        """Of processor time, which other processes disturb least; in turns with fp32, whose times change with the machine's as these do."""
         from zen_edge.runtimes import load
 
-        with load(folder, device="cpu", threads=1) as opened:
-            pipeline: Any = opened
-            lines = [line.source for line in self.halves[0]][:TIMED]
-            taken = []
-            for _ in range(ROUNDS):
-                start = time.process_time()
-                for line in lines:
-                    pipeline(line)
-                taken.append(time.process_time() - start)
-        return min(taken)
+        sources = [_pair(line) for line in self.halves[0]][:TIMED]
+        if folder == self.bundle:
+            with load(folder, device="cpu", threads=1) as opened:
+                taken = [_taken(opened, sources) for _ in range(ROUNDS)]
+            return {"seconds": min(taken), "spread": float(np.median(taken)) - min(taken)}
+        fp32 = self.alone(Recipe.uniform("fp32"))["seconds"]
+        with load(self.bundle, device="cpu", threads=1) as before, load(folder, device="cpu", threads=1) as after:
+            pairs = [(_taken(before, sources), _taken(after, sources)) for _ in range(ROUNDS)]
+        ratios = sorted(after / before for before, after in pairs)
+        return {"seconds": fp32 * float(np.median(ratios)), "spread": fp32 * (ratios[-2] - ratios[1]) / 2}  # without the two that are furthest out
 
 
 def _name(recipe: Recipe, what: str) -> str:
@@ -141,13 +147,64 @@ def _last(outputs: dict[str, Array]) -> dict[str, Array]:
     return {name: value.astype(np.float64) for name, value in named.items()}
 
 
-def _texts(folder: Path, sources: Sequence[str]) -> list[str]:
+def _read_kept(path: Path, key: str) -> dict[str, dict[str, float]]:
+    """What an interrupted search measured; nothing of one on other lines or another bundle. InputError for a file that no search wrote whole."""
+    try:
+        told = json.loads(path.read_text("utf-8"))
+        found = {str(name): {str(what): float(value) for what, value in row.items()} for name, row in told["found"].items()}
+        other = told["key"] != key
+        whole = all(KEPT[name.split()[0].rstrip(":")] == set(row) and all(map(np.isfinite, row.values())) for name, row in found.items())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{str(path)!r}, where an interrupted search kept what it measured, cannot be read: {reason(error)}.") from None
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        found, other, whole = {}, False, False
+    if not other and not whole:
+        raise InputError(f"{str(path)!r}, where an interrupted search kept what it measured, is damaged: remove it, and the search begins anew.")
+    return {} if other else found
+
+
+def _pair(line: Lines) -> Any:
+    """A text, or a question and its context."""
+    return (line.question, line.context) if isinstance(line, Question) else line.source
+
+
+def _taken(pipeline: Any, sources: Sequence[Any]) -> float:
+    start = time.process_time()
+    for source in sources:
+        if isinstance(source, tuple):
+            pipeline(question=source[0], context=source[1])
+        else:
+            pipeline(source)
+    return time.process_time() - start
+
+
+def _said(task: str, folder: Path, lines: Sequence[Any]) -> dict[str, float]:
+    """The scores of the texts that are made of each line."""
     from zen_edge.runtimes import load
 
     with load(folder, device="cpu") as opened:
         pipeline: Any = opened
-        found = pipeline.generate_each(list(sources), num_beams=1)
-    for source, answers in zip(sources, found, strict=True):
-        if isinstance(answers, ZenEdgeError):
-            raise InputError(f"the line {source[:80]!a}: {answers}")
-    return [answers[0].text for answers in found]
+        options = {} if any(graph.name == "ctc" for graph in read_manifest(folder).graphs) else {"num_beams": 1}
+        found = pipeline.generate_each([line.source for line in lines], **options)
+    return scores(task, [_first(line.source, answers).text for line, answers in zip(lines, found, strict=True)], [str(line.target) for line in lines])
+
+
+def _answered(folder: Path, questions: Sequence[Any]) -> dict[str, float]:
+    """The scores of the answers to each question."""
+    from zen_edge.runtimes import load
+
+    none_at_times = any("" in one.answers for one in questions)
+    with load(folder, device="cpu") as opened:
+        pipeline: Any = opened
+        asked = [{"question": one.question, "context": one.context} for one in questions]
+        found = pipeline.generate_each(asked, handle_impossible_answer=none_at_times)
+    texts = [_first(one.question, answers).text for one, answers in zip(questions, found, strict=True)]
+    return answer_scores(texts, [one.answers for one in questions])
+
+
+def _first(source: str, answers: Any) -> Any:
+    if isinstance(answers, ZenEdgeError):
+        raise InputError(f"the line {source[:80]!a}: {answers}")
+    return answers[0]

@@ -23,8 +23,8 @@ def few(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--budget", "meteor=1"], 1, "the metrics are chrf, bleu, rouge, wer, tokens, cosine."),
-        (["--budget", "rouge=1"], 1, "rouge is measured for summarization"),
+        (["--budget", "meteor=1"], 1, "the metrics are chrf, bleu, rouge, wer, f1, exact-match, tokens, cosine."),
+        (["--budget", "rouge=1"], 1, "rouge is not measured for translation; there are: chrf, bleu, tokens, cosine."),
         (["--budget", "wer=1"], 1, "wer is not measured for translation"),
         (["--budget", "chrf=1", "--plot", "x.gif"], 1, "--plot takes a file"),
         (["--budget", "chrf=1", "--precision", "int8"], 2, "finds the precisions itself"),

@@ -20,10 +20,13 @@ def quantize(
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="METRIC=X", help="Find the smallest mixture within it: chrf, bleu, rouge or wer to lose at most; tokens or cosine to keep."
+            metavar="METRIC=X",
+            help="Find the smallest mixture within it: chrf, bleu, rouge, wer, f1 or exact-match to lose at most; tokens or cosine to keep.",
         ),
     ] = None,
-    inputs: Annotated[Path | None, typer.Option(help="With --budget: .jsonl with source and target, half of it held out.")] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="With --budget: .jsonl with source and target, or question, context and answers; half of it is held out.")
+    ] = None,
     fastest: Annotated[bool, typer.Option("--fastest", help="With --budget: the fastest on this machine in place of the smallest.")] = False,
     plot: Annotated[Path | None, typer.Option(help="With --budget: draw quality against size and time into FILE.png, .svg or .pdf.")] = None,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Compare the new bundle with the old one before it is kept.")] = True,
