@@ -40,7 +40,7 @@ SCORES = {"EM/F1": ("em", "f1"), "chrF": ("chrf",), "WER %": ("wer",), "ROUGE-1/
 
 
 def columns(report: dict[str, Any]) -> tuple[str, ...]:
-    return (*SPEED_COLUMNS, *(SPEECH_COLUMNS if _is_speech(report) else ()), score_name(report), "agreement", "time ratio")
+    return (*SPEED_COLUMNS, *(SPEECH_COLUMNS if is_speech(report) else ()), score_name(report), "agreement", "time ratio")
 
 
 def score_name(report: dict[str, Any]) -> str:
@@ -48,10 +48,10 @@ def score_name(report: dict[str, Any]) -> str:
     task = report["setting"].get("task")
     if task in ("question-answering", "text-embedding"):
         return "EM/F1" if task == "question-answering" else "-"
-    return "WER %" if _is_speech(report) else "ROUGE-1/2/L" if report["setting"].get("task") == "summarization" else "chrF"
+    return "WER %" if is_speech(report) else "ROUGE-1/2/L" if report["setting"].get("task") == "summarization" else "chrF"
 
 
-def _is_speech(report: dict[str, Any]) -> bool:
+def is_speech(report: dict[str, Any]) -> bool:
     return bool(report["setting"].get("task") == "speech-recognition")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from zen_edge.benchmarks import make_checkpoint
 from zen_edge.benchmarks.contestants import asked_for
-from zen_edge.benchmarks.run import HERE, SHIPPED, _checkpoint, known, read_case
+from zen_edge.benchmarks.run import HERE, SHIPPED, _checkpoint, _lines, known, read_case
 from zen_edge.errors import ZenEdgeError
 
 
@@ -26,6 +26,15 @@ def test_a_case_can_be_run(name: str) -> None:
     assert len(asked_for(case.against)) == len(case.against)
     assert all(len(shape) == 2 and min(shape) >= 1 for shape in case.shapes)
     assert case.inputs is None or (HERE.parent / case.inputs).is_file()
+
+
+def test_words_are_expected_of_trained_models_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "0.flac").write_bytes((Path(__file__).parents[1] / "data" / "speech.flac").read_bytes())
+    (tmp_path / "0.txt").write_text("There was nobody in the house, but all the lights were on.")
+    monkeypatch.setattr("zen_edge.benchmarks.run.spoken", lambda tell: tmp_path)
+    for name, targets in (("wav2vec2-base", {None}), ("whisper-base-10s", {"There was nobody in the house, but all the lights were on."})):
+        lines = _lines(replace(read_case(name), clip_seconds=6.0, clips=2), tmp_path / name, lambda step: None)
+        assert len(lines) == 2 and {line.target for line in lines} == targets
 
 
 def test_an_unknown_case_is_told() -> None:

@@ -76,3 +76,14 @@ def test_readme_is_up_to_date() -> None:
     if BEGIN not in text or not saved():
         pytest.skip("README has no tables, or nothing is saved")
     assert updated(text, saved()) == text, "run: python -m zen_edge.benchmarks.readme_table"
+
+
+def test_speech_has_the_times_of_its_parts(result: dict[str, Any]) -> None:
+    result["setting"]["task"] = "speech-recognition"
+    result["cases"][0] |= {"encoder_ms": 81.2, "encoder_ms_per_window": 40.6, "decoder_ms_per_token": 6.5, "real_time_factor": 0.02}
+    for each in result["cases"]:
+        each["quality"] = {"wer": 7.25, "agreement_chrf": 99.5}
+    text = updated(f"{BEGIN}{END}", [result])
+    assert "| batch 8, greedy | encoder ms | of a window | ms/token | x real time | peak memory |" in text
+    assert "| zen-edge int8 | 20 | 60 | 81.2 | 40.6 | 6.5 | 0.02 | 90 MB |" in text
+    assert "| torch fp32 | 150 (7.50x) | failed | - | - | - | - | 90 MB |" in text
