@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from zen_edge.bundle import Bundle
 from zen_edge.errors import CheckFailedError, MissingDependencyError, OptionError, UnsupportedModelError
+from zen_edge.exporters.seq2seq import Seq2Seq, Vocabulary
 from zen_edge.files import MANIFEST, new_folder
 from zen_edge.inspection import describe_graph, on_device
 from zen_edge.manifest import DEVICES, FORMAT, Manifest, describe_files, with_parity, write_manifest
 from zen_edge.parity import ParityReport
 from zen_edge.recipe import Recipe
-from zen_edge.tasks import ENCODER_OUTPUTS, require_task
+from zen_edge.tasks import ENCODER_OUTPUTS, SEQUENCE_TO_SEQUENCE, require_task
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from zen_edge.exporters.checkpoint import Checkpoint
     from zen_edge.exporters.halved import Measure
     from zen_edge.exporters.own_module import OwnModule
+    from zen_edge.exporters.own_seq2seq import OwnSeq2Seq
 
-Verify = Callable[[Path, "Checkpoint | OwnModule"], ParityReport]
+Verify = Callable[[Path, "Checkpoint | OwnModule | OwnSeq2Seq"], ParityReport]
 Tell = Callable[[str], None]
 
 SOURCE_PAPERS = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")
@@ -35,7 +37,7 @@ MADE_WITH = ("zen-edge", "torch", "transformers", "onnx", "onnx-ir", "onnxscript
 
 
 def export(
-    model: str | Path | torch.nn.Module,
+    model: str | Path | torch.nn.Module | Seq2Seq,
     out: str | Path,
     *,
     example_inputs: object = None,
@@ -64,6 +66,14 @@ def export(
     require_task(task)
     own = find_own(model, example_inputs, task)
     if own is not None:
+        from zen_edge.exporters.own_seq2seq import OwnSeq2Seq
+
+        if isinstance(own, OwnSeq2Seq):
+            if dynamic is not None:
+                raise OptionError("dynamic is for a module with inputs of its own: the free axes of a Seq2Seq are known.")
+            from zen_edge.exporters.seq2seq_bundle import export_seq2seq
+
+            return export_seq2seq(own, Path(out), precision=precision, device=device, force=force, verify=verify, tell=tell)
         if with_attention:
             raise OptionError("with_attention is for checkpoints: a module of your own can return its weights itself.")
         from zen_edge.exporters.module_bundle import export_module
@@ -73,8 +83,8 @@ def export(
         )
     if example_inputs is not None or dynamic is not None:
         raise OptionError("example_inputs and dynamic are for a module of your own, and this is a checkpoint: leave them out.")
-    if task == "module":
-        raise OptionError("the task 'module' is for a module of your own, given as file.py:factory, and this is a checkpoint: leave it out.")
+    if task in ("module", SEQUENCE_TO_SEQUENCE):
+        raise OptionError(f"the task {task!r} is for a module of your own, given as file.py:factory, and this is a checkpoint: leave it out.")
     assert isinstance(model, str | Path)
     with new_folder(Path(out), force=force) as folder:
         from zen_edge.exporters.architectures import find_task
@@ -114,20 +124,27 @@ def export(
         return Bundle(Path(out), keep_verified(folder, manifest, None if verify is None else lambda: verify(folder, checkpoint), tell))
 
 
-def find_own(model: object, example_inputs: object = None, task: str | None = None) -> OwnModule | None:
-    """The module of one's own that is meant by `model`; None for a checkpoint. Raises ModuleError, OptionError."""
+def find_own(model: object, example_inputs: object = None, task: str | None = None) -> OwnModule | OwnSeq2Seq | None:
+    """What of one's own is meant by `model`; None for a checkpoint. Raises ModuleError, OptionError."""
     is_path = isinstance(model, str | Path)
     if is_path and (":" not in Path(str(model)).name or Path(str(model)).exists()):
         return None
-    if task not in (None, "module"):
-        raise OptionError(f"a module of your own is for the task 'module', not {task!r}: leave the task out.")
-    from zen_edge.exporters.own_module import load_factory, own_module
+    if task not in (None, "module", SEQUENCE_TO_SEQUENCE):
+        raise OptionError(f"a module of your own is for the task 'module' or {SEQUENCE_TO_SEQUENCE!r}, not {task!r}: leave the task out.")
+    from zen_edge.exporters.own_module import call_factory, own_module, returned_module
+    from zen_edge.exporters.own_seq2seq import own_seq2seq
 
-    if not is_path:
-        return own_module(model, example_inputs)
-    if example_inputs is not None:
-        raise OptionError("the example inputs come from the factory: leave example_inputs out.")
-    return load_factory(str(model))
+    if example_inputs is not None and (is_path or isinstance(model, Seq2Seq)):
+        raise OptionError(
+            "the example inputs come from the factory: leave example_inputs out." if is_path else "a Seq2Seq takes no example inputs: leave them out."
+        )
+    found = call_factory(str(model)) if is_path else model
+    kind = SEQUENCE_TO_SEQUENCE if isinstance(found, Seq2Seq) else "module"
+    if task not in (None, kind):
+        raise OptionError(f"what you give is for the task {kind!r}, not {task!r}: leave the task out.")
+    if isinstance(found, Seq2Seq):
+        return own_seq2seq(found, str(model) if is_path else "")
+    return returned_module(found, str(model)) if is_path else own_module(found, example_inputs)
 
 
 def keep_verified(folder: Path, manifest: Manifest, verify: Callable[[], ParityReport] | None, tell: Tell) -> Manifest:
@@ -251,4 +268,4 @@ def _copy_papers(source: Path | None, folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
 
 
-__all__ = ["Bundle", "export"]
+__all__ = ["Bundle", "Seq2Seq", "Vocabulary", "export"]

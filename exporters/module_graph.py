@@ -20,6 +20,7 @@ from zen_edge.errors import ModuleError
 from zen_edge.exporters.axes import Axes, Declared, declared_axes, find_axes, traced_inputs
 from zen_edge.exporters.fusions.attention import LAYER, WHOLE
 from zen_edge.exporters.own_module import OwnModule, blamed, call, evaluated, named_outputs
+from zen_edge.exporters.recurrent import recurrent
 from zen_edge.exporters.spellings import Spellings
 from zen_edge.exporters.trace import OPSET, name_axes, quiet
 from zen_edge.module_names import stored_name
@@ -103,7 +104,7 @@ def _require_steady(own: OwnModule) -> dict[str, torch.Tensor]:
 
 def _export(own: OwnModule, axes: Axes, example: Mapping[str, torch.Tensor]) -> Any:
     shapes = tuple(dict.fromkeys(axes.of(name), torch.export.Dim.AUTO) for name in own.inputs)
-    with torch.no_grad(), evaluated(own.module), quiet(), blamed(f"{own.name}: the trace of the module"):
+    with torch.no_grad(), evaluated(own.module), quiet(), blamed(f"{own.name}: the trace of the module"), recurrent(own.module):
         wrapped = _Call(own, axes)
         wrapped.training = False
         # Assertions are not deferred, because a size that the code takes as a number (len(x)) would be free behind them by name only; but without, the

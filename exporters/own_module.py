@@ -47,7 +47,12 @@ class OwnModule:
 
 
 def load_factory(name: str) -> OwnModule:
-    """Calls the factory under seed 0. Raises ModuleError for whatever stands in the way."""
+    """The module that a factory returns. Raises ModuleError for whatever stands in the way."""
+    return returned_module(call_factory(name), name)
+
+
+def call_factory(name: str) -> object:
+    """What the factory returns under seed 0. Raises ModuleError for whatever stands in the way."""
     place, _, attribute = name.rpartition(":")
     with _seeded(), blamed(f"{name}: {place}"):
         holder = _import(place)
@@ -58,10 +63,13 @@ def load_factory(name: str) -> OwnModule:
     if not callable(factory):
         raise ModuleError(f"{name} is not a factory but {_kind(factory)}; give a function that returns (module, example_inputs).")
     with _seeded(), blamed(f"{name}: the factory"):
-        found = factory()
+        return factory()
+
+
+def returned_module(found: object, name: str) -> OwnModule:
     if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], torch.nn.Module):
         raise ModuleError(
-            f"{name} should return (module, example_inputs), a torch.nn.Module and a dict or tuple of tensors, and returned {_kind(found)}."
+            f"{name} should return (module, example_inputs), a torch.nn.Module and a dict or tuple of tensors, or zen_edge.exporters.Seq2Seq(...), and returned {_kind(found)}."
         )
     return own_module(found[0], found[1], name)
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
-from zen_edge import check_answers, check_ctc, check_encoder, check_module, check_speech, check_utterances, compared_on
+from zen_edge import check_answers, check_ctc, check_encoder, check_module, check_seq2seq, check_speech, check_utterances, compared_on
+from zen_edge.check_generated import CASES, PADDED_ROWS, VERIFY_CASES, VERIFY_LINES, VERIFY_TOKENS, bundle_tokens, margins_of, reference_tokens
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
-from zen_edge.errors import InputError, MissingDependencyError, OptionError, ZenEdgeError
+from zen_edge.errors import InputError, MissingDependencyError, OptionError
 from zen_edge.files import reason
 from zen_edge.inputs import BUILT_IN, Line, read_lines
 from zen_edge.manifest import Manifest, hears_utterances, read_manifest, with_parity, write_manifest
 from zen_edge.parity import OutputDifference, ParityReport, TokenComparison, compare_texts, compare_tokens
+from zen_edge.tasks import SEQUENCE_TO_SEQUENCE
 from zen_edge.text_scores import require_scores
 
 if TYPE_CHECKING:
@@ -26,18 +26,10 @@ if TYPE_CHECKING:
 
     from zen_edge.exporters.checkpoint import Checkpoint
     from zen_edge.exporters.own_module import OwnModule
+    from zen_edge.exporters.own_seq2seq import OwnSeq2Seq
     from zen_edge.exporters.reference import Reference
-    from zen_edge.runtimes.pipelines.text_to_text import TextToText
 
 Tell = Callable[[str], None]
-BEAMS = 4
-PADDED_ROWS = 16  # lines that are padded to one length
-CASES = tuple(
-    (f"{search} {how}", beams, rows) for search, beams in (("greedy", 1), ("beam", BEAMS)) for how, rows in (("alone", 1), ("padded", PADDED_ROWS))
-)
-# The short check after an export: seconds of PyTorch for a model of 74 M parameters, not minutes.
-VERIFY_CASES = (("greedy alone", 1, 1), ("beam padded", BEAMS, PADDED_ROWS))
-VERIFY_LINES, VERIFY_TOKENS = 3, 12
 
 
 def parity(
@@ -82,6 +74,8 @@ def _compared(
     load_checkpoint, _ = _exporters()
     if manifest.task == "module":
         return _of_module(bundle, manifest, model, inputs, bisect=bisect, tell=tell)
+    if manifest.task == SEQUENCE_TO_SEQUENCE:
+        return _of_seq2seq(bundle, manifest, model, inputs, limit, bisect=bisect, tell=tell)
     if not isinstance(model, str | Path) or isinstance(inputs, Mapping):
         raise OptionError("the bundle was made from a checkpoint: give its folder or hub id, and lines of text.")
     questions = check_answers.asked(manifest, inputs, limit)
@@ -121,14 +115,34 @@ def _kept(bundle: Path, manifest: Manifest, report: ParityReport, tell: Tell) ->
 def _of_module(bundle: Path, manifest: Manifest, model: Any, inputs: object, *, bisect: bool, tell: Tell) -> ParityReport:
     """Of a module of one's own, `file.py:factory` or itself with its inputs."""
     from zen_edge.exporters import find_own
+    from zen_edge.exporters.own_module import OwnModule
 
     tell("load the module")
     own = find_own(model, None if isinstance(model, str | Path) else inputs)
-    if own is None:
-        raise OptionError(f"the bundle holds a module of your own, and {model} is a checkpoint: give the module's factory, file.py:factory.")
+    if not isinstance(own, OwnModule):
+        raise OptionError(f"the bundle holds a module of your own, and {model} is none: give the module's factory, file.py:factory.")
     if inputs is not None and isinstance(model, str | Path):
         own = check_module.with_inputs(own, inputs)
     report, counts = check_module.compare(bundle, manifest, own, bisect=bisect, tell=tell)
+    return replace(report, about=_about(manifest, own, **counts))
+
+
+def _of_seq2seq(bundle: Path, manifest: Manifest, model: Any, inputs: Any, limit: int | None, *, bisect: bool, tell: Tell) -> ParityReport:
+    """Of an encoder and a step of one's own, `file.py:factory` or a Seq2Seq."""
+    from zen_edge.exporters import find_own
+    from zen_edge.exporters.own_seq2seq import OwnSeq2Seq
+
+    lines = None if inputs is None else _lines(inputs, limit)
+    if any(line.target is not None for line in lines or ()):
+        require_scores(manifest.task)
+    tell("load the modules")
+    own = find_own(model)
+    if not isinstance(own, OwnSeq2Seq):
+        raise OptionError(
+            f"the bundle holds an encoder and a step of your own, and {model} is none: give the factory that returns a Seq2Seq, file.py:factory."
+        )
+    found = check_seq2seq.own_lines(own)[:limit] if lines is None else lines
+    report, counts = check_seq2seq.compare(bundle, manifest, own, found, bisect=bisect, tell=tell)
     return replace(report, about=_about(manifest, own, **counts))
 
 
@@ -137,7 +151,7 @@ def _hears(manifest: Manifest) -> Callable[..., tuple[ParityReport, dict[str, in
     return check_utterances.compare if hears_utterances(manifest) else check_speech.compare if check_speech.hears(manifest) else None
 
 
-def verify(bundle: Path, checkpoint: Checkpoint | OwnModule) -> ParityReport:
+def verify(bundle: Path, checkpoint: Checkpoint | OwnModule | OwnSeq2Seq) -> ParityReport:
     """The short check at the end of an export: the tokenizer on hard lines and its whole vocabulary, then a few lines through the model.
 
     Raises CheckFailedError for a tokenizer that does not do what transformers' does.
@@ -157,6 +171,10 @@ def _verified(bundle: Path, manifest: Manifest, checkpoint: Checkpoint | OwnModu
     if manifest.task == "module":
         report, counts = check_module.compare(bundle, manifest, cast("OwnModule", checkpoint))
         return replace(report, about=_about(manifest, checkpoint, **counts))
+    if manifest.task == SEQUENCE_TO_SEQUENCE:
+        own = cast("OwnSeq2Seq", checkpoint)
+        report, counts = check_seq2seq.compare(bundle, manifest, own, check_seq2seq.own_lines(own), cases=VERIFY_CASES, max_new_tokens=VERIFY_TOKENS)
+        return replace(report, about=_about(manifest, own, **counts))
     checkpoint = cast("Checkpoint", checkpoint)
     if check_ctc.is_ctc(manifest):
         report, counts = check_ctc.compare(bundle, manifest, checkpoint, None, prove=True, tell=lambda step: None)
@@ -213,9 +231,9 @@ def compare(
         compared = {}
         for name, num_beams, size in cases:
             tell(f"generate, {name}")
-            expected = list(_reference_tokens(reference, rows, size, num_beams, max_new_tokens))
-            given = list(_bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens, language, tell))
-            margins = _margins(reference, rows, expected, given, whole=num_beams > 1)
+            expected = list(reference_tokens(reference, rows, size, num_beams, max_new_tokens))
+            given = list(bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens, language, tell))
+            margins = margins_of(reference, rows, expected, given, whole=num_beams > 1)
             compared[name] = compare_tokens(expected, given, margins, reference.decode)
             tokens[f"reference {name}"], tokens[f"bundle {name}"] = expected, given
         forced, best = tokens[f"reference {cases[0][0]}"], cases[-1][0]
@@ -293,52 +311,6 @@ def _bisect(
         return first_difference(fresh, folder, manifest, reference, rows, tokens)
 
 
-def _reference_tokens(
-    reference: Reference, rows: Sequence[Sequence[int]], size: int, num_beams: int, max_new_tokens: int | None
-) -> Iterator[tuple[int, ...]]:
-    from zen_edge.runtimes.batching import pad
-
-    for start in range(0, len(rows), size):
-        ids, mask = pad(rows[start : start + size], reference.pad_token_id)
-        yield from reference.generate(ids, mask, num_beams, max_new_tokens)
-
-
-def _bundle_tokens(
-    pipeline: TextToText, sources: Sequence[str], size: int, num_beams: int, max_new_tokens: int | None, language: str | None, tell: Tell
-) -> Iterator[tuple[int, ...]]:
-    """No tokens where the bundle is so damaged that it cannot generate: the tensors tell more than its error."""
-    options: dict[str, Any] = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
-    options |= {"target_lang": language} if language else {}
-    for start in range(0, len(sources), size):
-        some = sources[start : start + size]
-        try:
-            yield from [found[0].tokens for found in pipeline.generate(some, num_beams=num_beams, num_return_sequences=1, **options)]
-        except OptionError:
-            raise
-        except ZenEdgeError as error:
-            tell(f"the bundle gives no answer ({error})")
-            yield from [()] * len(some)
-
-
-def _margins(
-    reference: Reference, rows: Sequence[Sequence[int]], expected: list[tuple[int, ...]], given: list[tuple[int, ...]], *, whole: bool
-) -> Callable[[int, int, int, int], float]:
-    """How much more likely the reference finds its token than the bundle's, at the step where they part.
-
-    A beam search chooses between whole sequences: there (`whole`) the difference of their total log-probabilities counts if it is smaller.
-    """
-
-    def margin(i: int, step: int, token: int, other: int) -> float:
-        table = reference.log_probabilities(rows[i], expected[i])
-        apart = float(table[step, token] - table[step, other])
-        if not whole or len(expected[i]) != len(given[i]):
-            return apart
-        totals = [float(sum(reference.log_probabilities(rows[i], row)[np.arange(len(row)), list(row)])) for row in (expected[i], given[i])]
-        return min(apart, totals[0] - totals[1], key=abs)
-
-    return margin
-
-
 def _lines(inputs: Sequence[str] | str | Path | None, limit: int | None) -> tuple[Line, ...]:
     """The lines to compare on, blank ones left out."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
@@ -368,7 +340,7 @@ def _exporters() -> tuple[Callable[..., Checkpoint], Callable[..., Reference]]:
     return load_checkpoint, Reference
 
 
-def _about(manifest: Manifest, checkpoint: Checkpoint | OwnModule, **counts: int) -> dict[str, Any]:
+def _about(manifest: Manifest, checkpoint: Checkpoint | OwnModule | OwnSeq2Seq, **counts: int) -> dict[str, Any]:
     versions = {}
     for name in ("zen-edge", "torch", "transformers", "onnxruntime", "onnxruntime-gpu"):
         try:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zen_edge.check_steps import StepProbe
 from zen_edge.check_tensors import open_graph
 from zen_edge.errors import ZenEdgeError
-from zen_edge.inputs import BUILT_IN
+from zen_edge.inputs import built_in
 from zen_edge.manifest import Graph, Manifest, read_manifest
 from zen_edge.parity import ParityReport, compare_outputs, difference, tolerance_of
 from zen_edge.sounds import voice
+from zen_edge.tasks import SEQUENCE_TO_SEQUENCE
 
 Array = npt.NDArray[Any]
 TOKENS = 24  # words to follow
@@ -75,7 +77,7 @@ class Probe:
         return named
 
 
-def probe(bundle: Path, sources: Sequence[Any] | None = None) -> Probe:
+def probe(bundle: Path, sources: Sequence[Any] | None = None) -> Probe | StepProbe:
     """On lines, questions with their contexts, or recordings (samples,), or what is built in; the words that the decoder follows are those that `bundle` says itself."""
     from zen_edge.runtimes.batching import pad
 
@@ -85,7 +87,7 @@ def probe(bundle: Path, sources: Sequence[Any] | None = None) -> Probe:
     if (bundle / "preprocessor_config.json").is_file():
         feeds, heard = _heard(bundle, manifest, set(inputs), sources)
     elif manifest.tokenizer and "input_ids" in inputs:
-        heard = [line.source for line in BUILT_IN[:4]] if sources is None else list(sources)
+        heard = [line.source for line in built_in(manifest.tokenizer)[:4]] if sources is None else list(sources)
         feeds = _read(bundle, manifest, set(inputs), heard)
     else:
         return Probe({tensor.name: _made_up(tensor.dtype, tensor.shape, i) for i, tensor in enumerate(inputs.values())})
@@ -94,6 +96,9 @@ def probe(bundle: Path, sources: Sequence[Any] | None = None) -> Probe:
     rows = [row[:TOKENS] for row in _said(bundle, manifest, heard)]
     start, padding = (int(manifest.generation.get(f"{name}_token_id") or 0) for name in ("decoder_start", "pad"))
     ids, seen = pad([[start, *row[:-1]] for row in rows], padding)
+    if manifest.task == SEQUENCE_TO_SEQUENCE:
+        mask = feeds["attention_mask"]
+        return StepProbe(feeds["input_ids"], mask, (ids, seen == 1))
     return Probe(feeds, (ids, seen == 1))
 
 

@@ -63,7 +63,7 @@ def compare_decoder(
     decoder, reorder = (open_graph(folder, manifest, name) for name in ("decoder", "reorder"))
     step = _along(decoder, cross, mask, forced)
     yield compare_outputs("decoder.logits", scores[inside], step["logits"][inside], manifest.precision)
-    yield compare_outputs("decoder.log_sum_exp", _log_sum_exp(scores[inside]), step["log_sum_exp"][inside], manifest.precision)
+    yield compare_outputs("decoder.log_sum_exp", log_sum_exp(scores[inside]), step["log_sum_exp"][inside], manifest.precision)
     # The candidates are those of the bundle's own scores, whatever its precision.
     best = -np.sort(-step["logits"][inside], axis=-1)[:, :TOP]
     yield difference("decoder.top_scores", best, step["top_scores"][inside], tolerance_of("fp32"))
@@ -165,7 +165,7 @@ def _along(decoder: Session, cross: Mapping[str, Array], mask: Array | None, for
     return {name: np.concatenate(values, axis=1) for name, values in found.items()}
 
 
-def _log_sum_exp(scores: Array) -> Array:
+def log_sum_exp(scores: Array) -> Array:
     """Over the last axis."""
     most = scores.max(axis=-1)
     return np.asarray(most + np.log(np.exp(scores - most[..., None]).sum(axis=-1)))

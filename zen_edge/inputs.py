@@ -1,7 +1,7 @@
 """Lines to try a model on, from a file or built in; arrays from a file."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -51,6 +51,11 @@ BUILT_IN = tuple(
         ),
     )
 )
+
+
+def built_in(settings: Mapping[str, Any]) -> tuple[Line, ...]:
+    """The lines to try a bundle on. settings: of its tokenizer, where a vocabulary that somebody declared brings lines of its own."""
+    return tuple(map(Line, map(str, settings["examples"]))) if settings.get("examples") else BUILT_IN
 
 
 def read_lines(path: Path, limit: int | None = None) -> tuple[Line, ...]:

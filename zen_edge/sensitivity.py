@@ -16,6 +16,7 @@ import numpy.typing as npt
 from zen_edge.answer_scores import answer_scores
 from zen_edge.budget import SCORES, Budget
 from zen_edge.check_quantized import Probe, probe
+from zen_edge.check_steps import StepProbe
 from zen_edge.errors import InputError, ZenEdgeError
 from zen_edge.files import reason, write_whole
 from zen_edge.inputs import Line, Question
@@ -48,7 +49,7 @@ class Measure:
         self._found: dict[str, dict[str, float]] = {}
         with suppress(FileNotFoundError):
             self._found = _read_kept(kept, key)
-        self._probes: list[tuple[Probe, dict[str, Array]] | None] = [None, None]
+        self._probes: list[tuple[Probe | StepProbe, dict[str, Array]] | None] = [None, None]
 
     def alone(self, recipe: Recipe) -> dict[str, float]:
         """ "error": 1 - the lowest cosine of the outputs; "bytes": of the bundle; "seconds": of a few lines one at a time, and their "spread"."""

@@ -10,7 +10,8 @@ ENCODER_OUTPUTS = {
     "text-embedding": ("last_hidden_state",),
     "fill-mask": ("logits",),
 }
-TASKS = ("translation", "summarization", "speech-recognition", *ENCODER_OUTPUTS, "module")
+SEQUENCE_TO_SEQUENCE = "sequence-to-sequence"  # an encoder and a step of one's own
+TASKS = ("translation", "summarization", "speech-recognition", *ENCODER_OUTPUTS, "module", SEQUENCE_TO_SEQUENCE)
 
 
 def require_task(task: str | None) -> None:

@@ -19,6 +19,7 @@ from zen_edge.exporters.fusions import (
     beam_attention,
     candidates,
     einsum,
+    gemms,
     group_normalization,
     packed_projections,
     query_scale,
@@ -53,7 +54,7 @@ ON_A_GPU: dict[Callable[[ir.Graph], int], Callable[[ir.Graph], int] | None] = {b
 SPELLINGS = {"GroupNormalization": group_normalization.apply}
 
 # Of a module of one's own: attention is written out in it, and an output called logits is an output like any other.
-OF_MODULES = (einsum.apply, attention.apply, transposes.apply, *(apply for apply in PIPELINE if apply is not candidates.apply))
+OF_MODULES = (gemms.apply, einsum.apply, attention.apply, transposes.apply, *(apply for apply in PIPELINE if apply is not candidates.apply))
 
 
 def fuse(model: ir.Model, pipeline: tuple[Callable[[ir.Graph], int], ...] = PIPELINE, device: str = "cpu") -> dict[str, int]:

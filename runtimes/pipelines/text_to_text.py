@@ -29,7 +29,7 @@ from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.streaming import TextStream
 
 
-class TextToText(Opened[EncoderDecoder]):
+class TextToText(Opened[Any]):
     """A loaded bundle. Safe to share between threads; freed when it is let go of, or at the end of `with`.
 
     Options are transformers' own (`num_beams`, `max_new_tokens`, ...); what is not given comes from the bundle's generation config. Unknown ones
@@ -45,9 +45,13 @@ class TextToText(Opened[EncoderDecoder]):
     def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
-        self._model = EncoderDecoder(folder, manifest, device, threads)
+        self._model = self._load(folder, manifest, device, threads)
         self._options = SettingsReader(manifest, self._tokenizer)
         self._attending = Attending(folder, manifest, device, threads)
+
+    def _load(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> Any:
+        """What `_search` asks, step by step."""
+        return EncoderDecoder(folder, manifest, device, threads)
 
     @overload
     def __call__(self, inputs: str, /, **options: Any) -> str: ...
@@ -64,7 +68,7 @@ class TextToText(Opened[EncoderDecoder]):
 
     def generate_each(self, inputs: str | Sequence[str], /, **options: Any) -> list[list[Hypothesis] | ZenEdgeError]:
         """Like `generate`, but a line that cannot be answered gives its error in place of results, and the others are answered."""
-        found = dict(self._answers(_lines(inputs), options, scores=True))
+        found = dict(self._answers(self._lines(inputs), options, scores=True))
         return [found[i] for i in range(len(found))]
 
     def stream(self, text: str, /, **options: Any) -> Iterator[str]:
@@ -88,7 +92,7 @@ class TextToText(Opened[EncoderDecoder]):
 
         ZenEdgeError where the bundle was exported without the weights of attention, InputError for a blank line.
         """
-        lines = _lines(inputs)
+        lines = self._lines(inputs)
         settings = self._settings(options, len(lines), scores=False)
         if settings.overflow == "split":
             raise OptionError(
@@ -107,7 +111,7 @@ class TextToText(Opened[EncoderDecoder]):
 
     def _all_answers(self, inputs: str | Sequence[str], options: Mapping[str, Any], *, scores: bool) -> list[list[Hypothesis]]:
         """Raises the InputError of the first line that has no answer."""
-        lines = _lines(inputs)
+        lines = self._lines(inputs)
         found: dict[int, list[Hypothesis]] = {}
         for i, answer in self._answers(lines, options, scores=scores):
             if isinstance(answer, InputError):
@@ -175,7 +179,7 @@ class TextToText(Opened[EncoderDecoder]):
         """(place, answer, whether the call was stopped) of ids by place; `lines` has the line of each place."""
         width = max(settings.generation.num_beams, settings.generation.num_return_sequences)
         stopped = False
-        for members in _batches(rows, {place: settings.starts[lines[place]] for place in rows}, width):
+        for members in _batches(rows, {place: self._apart(ids, settings.starts[lines[place]]) for place, ids in rows.items()}, width):
             if stopped:
                 yield from ((place, settings.nothing, True) for place in members)
                 continue
@@ -188,6 +192,14 @@ class TextToText(Opened[EncoderDecoder]):
                     yield place, [self._hypothesis(start, one, settings) for one in sequences], stopped
                 elif failure is not None:
                     yield place, failure, stopped
+
+    def _lines(self, inputs: object) -> Sequence[str]:
+        """What a call is given, as lines."""
+        return _lines(inputs)
+
+    def _apart(self, ids: Sequence[int], start: tuple[int, ...]) -> tuple[int, ...]:
+        """Inputs for which this differs are not decoded side by side: their decoders start from different numbers of ids."""
+        return (len(start),)
 
     def _hypothesis(self, start: tuple[int, ...], found: Sequence_, settings: Settings) -> Hypothesis:
         tokens = start[1:] + found.tokens
@@ -258,7 +270,7 @@ class TextToText(Opened[EncoderDecoder]):
             scores=scores,
             encoder_ids=rows,
             token_log_probs=settings.token_log_probs,
-            verifier=model,
+            verifier=model if isinstance(model, EncoderDecoder) else None,
         )
 
     def _settings(self, options: Mapping[str, Any], inputs: int, *, scores: bool) -> Settings:
@@ -312,10 +324,10 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
-def _batches(rows: Mapping[int, list[int]], starts: Mapping[int, tuple[int, ...]], width: int) -> Iterator[list[int]]:
-    """The inputs that decode side by side: their decoders start from equally many ids."""
-    for length in sorted({len(starts[i]) for i in rows}):
-        order = [i for i in rows if len(starts[i]) == length]
+def _batches(rows: Mapping[int, list[int]], apart: Mapping[int, tuple[int, ...]], width: int) -> Iterator[list[int]]:
+    """The inputs that decode side by side, those apart from others by themselves."""
+    for key in sorted({*apart.values()}):
+        order = [i for i in rows if apart[i] == key]
         yield from ([order[j] for j in batch] for batch in batches([len(rows[i]) for i in order], width))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zen_edge import check
+from zen_edge import check_generated
 from zen_edge.parity import OutputDifference, ParityReport, compare_tokens
 
 OUTPUT = OutputDifference("decoder.logits", 0, 0, 1, True)
@@ -22,7 +22,7 @@ class Model:
 
 
 def compared(table, expected, given, *, whole=False):
-    margins = check._margins(Model(table), [[1]], [expected], [given], whole=whole)
+    margins = check_generated.margins_of(Model(table), [[1]], [expected], [given], whole=whole)
     return compare_tokens([expected], [given], margins)
 
 

@@ -59,7 +59,7 @@ def bench(
     from zen_edge.benchmarks.speech import clips
     from zen_edge.benchmarks.terminal import failed_where, print_report
     from zen_edge.errors import InputError
-    from zen_edge.inputs import BUILT_IN, read_lines
+    from zen_edge.inputs import built_in, read_lines
     from zen_edge.manifest import read_manifest
     from zen_edge.runtimes.cores import usable_cores
 
@@ -67,7 +67,8 @@ def bench(
         raise typer.BadParameter("give --new-tokens or --max-new-tokens, not both.")
     shapes = [Shape(size, beams) for size in _numbers("--batch-sizes", batch_sizes) for beams in _numbers("--num-beams", num_beams)]
     engines = [name for name in against.split(",") if name.strip()]
-    task = read_manifest(bundle[0]).task
+    manifest = read_manifest(bundle[0])
+    task = manifest.task
     if task == ANSWERS:
         lines = questions(inputs, limit)
     elif task == SPEECH:
@@ -75,7 +76,7 @@ def bench(
             raise InputError("speech is measured on clips: give --inputs FOLDER; python -m zen_edge.benchmarks.make_speech makes one.")
         lines = clips(inputs, limit)
     else:
-        lines = BUILT_IN[:limit] if inputs is None else read_lines(inputs, limit)
+        lines = built_in(manifest.tokenizer)[:limit] if inputs is None else read_lines(inputs, limit)
     if device not in ("cpu", "cuda"):
         raise typer.BadParameter(f"--device is cpu or cuda, not {device!r}.")
     if report is not None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from zen_edge.check import _margins
+from zen_edge.check_generated import margins_of
 from zen_edge.exporters import export
 from zen_edge.exporters.checkpoint import load_checkpoint
 from zen_edge.exporters.fusions import beam_attention
@@ -62,7 +62,7 @@ def test_tokens_in_padded_batches(export_family, name, options):
         given = [found[0].tokens for found in pipeline.generate(LINES, max_new_tokens=NEW_TOKENS, **options)]
     reference = Reference(load_checkpoint(exported.checkpoint))
     rows = [reference.encode(line) for line in LINES]
-    compared = compare_tokens(expected, given, _margins(reference, rows, expected, given, whole=options.get("num_beams", 1) > 1))
+    compared = compare_tokens(expected, given, margins_of(reference, rows, expected, given, whole=options.get("num_beams", 1) > 1))
     assert compared.first_divergence is None, (expected, given)
     assert compared.identical >= len(LINES) - 1
     assert len({token for row in given for token in row}) >= 5  # of five lines: no model that says one word whatever it reads
