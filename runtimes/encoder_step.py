@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.decoding.step import Ids, StepScores
-from zen_edge.runtimes.session import find_provider
+from zen_edge.runtimes.providers import Device, find_provider
 from zen_edge.runtimes.sized_session import SizedSession
 
 
@@ -30,7 +30,7 @@ class Remembered:
 class EncoderStep:
     """The graphs of such a bundle."""
 
-    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None, graphs: Mapping[str, bytes] | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None, graphs: Mapping[str, bytes] | None = None) -> None:
         """graphs: what to run in the place of a graph's file, by its name."""
         provider = find_provider(device)
         opened = {

@@ -12,6 +12,7 @@ from zen_edge.errors import InputError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.encoder_step import EncoderStep
 from zen_edge.runtimes.pipelines.text_to_text import TextToText
+from zen_edge.runtimes.providers import Device
 
 Row = Sequence[int]
 
@@ -21,11 +22,11 @@ class Pipeline(TextToText):
     ids for each: `pipeline([5, 8, 3])`; written as a text they stand between spaces. A text whose padding would change its answer is decoded beside others of
     its length only."""
 
-    def __init__(self, folder: Path, manifest: Manifest, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, device: Device = "cpu", threads: int | None = None) -> None:
         super().__init__(folder, manifest, device=device, threads=threads)
         self._of_ids = dict(manifest.tokenizer["source"]).get("unit") == "numbers"
 
-    def _load(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> EncoderStep:
+    def _load(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> EncoderStep:
         return EncoderStep(folder, manifest, device, threads)
 
     def __call__(self, inputs: Any, /, **options: Any) -> Any:

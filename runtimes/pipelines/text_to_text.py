@@ -49,7 +49,7 @@ class TextToText(Opened[Any]):
         self._options = SettingsReader(manifest, self._tokenizer)
         self._attending = Attending(folder, manifest, device, threads)
 
-    def _load(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> Any:
+    def _load(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> Any:
         """What `_search` asks, step by step."""
         return EncoderDecoder(folder, manifest, device, threads)
 
