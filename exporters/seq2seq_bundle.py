@@ -39,7 +39,7 @@ def export_seq2seq(
     with new_folder(out, force=force) as folder:
         if not own.padded:
             tell(UNPADDED)
-        graphs = trace_graphs(own, precision, False, tell)
+        graphs = trace_graphs(own, precision, device, False, tell)
         tell("write the graphs")
         save_graphs(graphs, folder)
         manifest = Manifest(

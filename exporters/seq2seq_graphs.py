@@ -56,7 +56,7 @@ class Stepping(torch.nn.Module):
         return {"logits": scores[:, None], **{f"present_{kept.name}": state[kept.name] for kept in self._own.state}, **shown}
 
 
-def trace_graphs(own: OwnSeq2Seq, precision: str, attention: bool, tell: Tell) -> dict[str, ir.Model]:
+def trace_graphs(own: OwnSeq2Seq, precision: str, device: str, attention: bool, tell: Tell) -> dict[str, ir.Model]:
     """All of them, fused and in `precision`. attention: the decoder returns the weights that the step does."""
     ids = torch.tensor(own.source.made_up_ids(ROWS, WIDTH))
     mask = torch.ones_like(ids)
@@ -69,10 +69,10 @@ def trace_graphs(own: OwnSeq2Seq, precision: str, attention: bool, tell: Tell) -
     token = torch.full((ROWS,), own.declared.start_token)
     decoder = _traced(own, "decoder", Stepping(own, attention), {"input_ids": token, "attention_mask": mask, **handed}, axes)
     tell("fuse")
-    fuse(decoder, OF_MODULES)
+    fuse(decoder, OF_MODULES, device)
     compute_once(encoder, decoder)
-    fuse(encoder, OF_MODULES)
-    fuse(decoder, (candidates.apply,))
+    fuse(encoder, OF_MODULES, device)
+    fuse(decoder, (candidates.apply,), device)
     graphs = {"encoder": encoder, "decoder": decoder, "reorder": _moving(decoder, "reorder", "past_")}
     if any((value.name or "").startswith("cross_") for value in decoder.graph.inputs):
         graphs["share"] = _moving(decoder, "share", "cross_")

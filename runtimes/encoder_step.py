@@ -34,7 +34,7 @@ class EncoderStep:
         """graphs: what to run in the place of a graph's file, by its name."""
         provider = find_provider(device)
         opened = {
-            graph.name: SizedSession(folder / graph.file, provider, threads, graph.parameters, (graphs or {}).get(graph.name))
+            graph.name: SizedSession(folder / graph.file, provider, threads, graph, (graphs or {}).get(graph.name))
             for graph in (*map(manifest.graph, ("encoder", "decoder", "reorder")), *(one for one in manifest.graphs if one.name == "share"))
         }
         self._encoder, self._decoder, self._reorder, self._share = (opened.get(name) for name in ("encoder", "decoder", "reorder", "share"))

@@ -163,7 +163,7 @@ def verify(bundle: Path, checkpoint: Checkpoint | OwnModule | OwnSeq2Seq) -> Par
         return _verified(bundle, manifest, checkpoint)
 
 
-def _verified(bundle: Path, manifest: Manifest, checkpoint: Checkpoint | OwnModule) -> ParityReport:
+def _verified(bundle: Path, manifest: Manifest, checkpoint: Checkpoint | OwnModule | OwnSeq2Seq) -> ParityReport:
     from zen_edge.exporters.tokenization import prove_tokenizer, prove_windows
     from zen_edge.runtimes.tokenization import load_tokenizer
     from zen_edge.runtimes.tokenization.fast import FastTokenizer
