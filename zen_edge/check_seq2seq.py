@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zen_edge import compared_on
 from zen_edge.check_generated import CASES, PADDED_ROWS, Tell, bundle_tokens, margins_of, reference_tokens
 from zen_edge.check_steps import along, encoded
 from zen_edge.check_tensors import PADDING, first_of, log_sum_exp, open_graph
@@ -48,7 +49,7 @@ def compare(
     rows = _rows(folder, manifest, reference, sources)
     tokens: dict[str, list[tuple[int, ...]]] = {}
     compared, text = {}, {}
-    with load(folder, device="cpu") as pipeline:
+    with load(folder, device=compared_on.device()) as pipeline:
         for name, num_beams, size in cases:
             tell(f"generate, {name}")
             expected = list(reference_tokens(reference, rows, size, num_beams, max_new_tokens))

@@ -17,7 +17,6 @@ from zen_edge.inputs import Line, Question, read_lines, read_questions
 from zen_edge.manifest import Manifest, read_manifest
 from zen_edge.recipe import GROUPS, PRECISIONS, Recipe
 from zen_edge.sensitivity import Measure
-from zen_edge.tasks import SEQUENCE_TO_SEQUENCE
 from zen_edge.text_scores import require_scores
 
 Tell = Callable[[str], None]
