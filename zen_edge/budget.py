@@ -13,6 +13,7 @@ SHARES = ("tokens", "cosine")
 MEASURED = {
     "translation": ("chrf", "bleu", *SHARES),
     "summarization": ("rouge", "chrf", "bleu", *SHARES),
+    "sequence-to-sequence": ("chrf", "bleu", *SHARES),
     "speech-recognition": ("wer", "chrf", *SHARES),
     "question-answering": ("f1", "exact-match", *SHARES),
     "text-classification": SHARES,

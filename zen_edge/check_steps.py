@@ -64,3 +64,8 @@ class StepProbe:
 
     def cross(self, folder: Path) -> dict[str, Array]:
         return encoded(folder, read_manifest(folder), self.ids, self.mask)
+
+    def decoder_feeds(self, cross: Mapping[str, Array]) -> dict[str, Array]:
+        """Of the first step."""
+        fixed = {"attention_mask": self.mask, "top_k": np.array([1]), "want_log_sum_exp": np.array(False)}
+        return {**cross, **fixed, "input_ids": np.ascontiguousarray(self.forced[0][:, 0])}
