@@ -111,6 +111,7 @@ def _read(bundle: Path, manifest: Manifest, names: set[str], lines: Sequence[Any
     read = [_encoded(tokenizer, line, longest) for line in lines]
     ids, mask = pad([ids for ids, _ in read], tokenizer.pad_token_id)
     feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": pad([kinds for _, kinds in read], 0)[0]}
+    feeds["mask_positions"] = np.zeros((len(ids), 1), np.int64)
     return {name: value for name, value in feeds.items() if name in names}
 
 

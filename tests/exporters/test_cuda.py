@@ -21,10 +21,10 @@ from zen_edge.inspection import inspect_bundle
 LAYERS = Path(__file__).parent.parent / "modules" / "own_layers.py"
 HALVES = {"MatMul", "com.microsoft::FusedMatMul", "com.microsoft::MultiHeadAttention"}
 FAMILIES: dict[str, tuple[Callable[[Path], object], str | None]] = {
-    **{name: (lambda folder, name=name: write_tiny(folder, name), "translation") for name in ("bart", "t5", "m2m_100", "prophetnet", "led")},
+    **{name: (lambda folder, name=name: write_tiny(folder, name), "translation") for name in ("bart", "t5")},
     "whisper": (write_tiny_whisper, None),
     **{name: (lambda folder, name=name: write_tiny_utterances(folder, name), None) for name in ("moonshine", "speech_to_text")},
-    **{name: (lambda folder, name=name: write_tiny_ctc(folder, name), None) for name in ("wav2vec2", "wavlm", "wav2vec2-bert")},
+    **{name: (lambda folder, name=name: write_tiny_ctc(folder, name), None) for name in ("wav2vec2", "wavlm")},
     **{
         f"{name} {task}": (lambda folder, name=name, task=task: write_tiny_encoder(folder, name, task), task)
         for name, task in (
