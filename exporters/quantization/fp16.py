@@ -78,7 +78,8 @@ def _all(graph: ir.Graph) -> Iterator[ir.Node]:
 
 def is_wide(node: ir.Node, largest: Mapping[str, float]) -> bool:
     """Whether what `node` computes, or computes with, came near the end of half precision."""
-    return any(largest.get(value.name or "", 0.0) > -LEAST / HEADROOM for value in (*node.inputs, *node.outputs) if value is not None)
+    read = [value for i, value in enumerate(node.inputs) if not (node.op_type in ATTENTION and i == BIAS)]  # a bias is held above the least half
+    return any(largest.get(value.name or "", 0.0) > -LEAST / HEADROOM for value in (*read, *node.outputs) if value is not None)
 
 
 def _overflows(graph: ir.Graph, product: Product) -> bool:
