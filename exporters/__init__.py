@@ -71,6 +71,8 @@ def export(
         if isinstance(own, OwnSeq2Seq):
             if dynamic is not None:
                 raise OptionError("dynamic is for a module with inputs of its own: the free axes of a Seq2Seq are known.")
+            if with_attention:
+                raise OptionError("with_attention is for checkpoints, and no map is kept of a Seq2Seq: leave it out.")
             from zen_edge.exporters.seq2seq_bundle import export_seq2seq
 
             return export_seq2seq(own, Path(out), precision=precision, device=device, force=force, verify=verify, tell=tell)

@@ -104,8 +104,10 @@ def _outputs(
     scores, _ = reference.along(ids, mask, forced)
     step = along(folder, manifest, found, mask, forced)
     yield compare_outputs("decoder.logits", scores[seen], step["logits"][seen], manifest.precision)
-    yield compare_outputs("decoder.log_sum_exp", log_sum_exp(scores[seen]), step["log_sum_exp"][seen], manifest.precision)
     best = -np.sort(-step["logits"][seen], axis=-1)[:, : step["top_scores"].shape[-1]]
+    # Not the sums themselves: a step that returns log-probabilities has sums of zero and rounding.
+    likely = -np.sort(-(scores[seen] - log_sum_exp(scores[seen])[:, None]), axis=-1)[:, : best.shape[-1]]
+    yield compare_outputs("decoder.log_probabilities", likely, best - step["log_sum_exp"][seen][:, None], manifest.precision)
     yield difference("decoder.top_scores", best, step["top_scores"][seen], tolerance_of("fp32"))
     chosen = np.take_along_axis(step["logits"][seen], np.clip(step["top_ids"][seen], 0, scores.shape[-1] - 1), axis=-1)
     yield difference("decoder.top_ids", best, chosen, tolerance_of("fp32"))

@@ -110,7 +110,7 @@ def test_others_say_what_their_modules_say(name, factory, tmp_path):
     bundle = zen_edge.export(factory(name), tmp_path / "out", tell=told.append).path
     report = zen_edge.parity(bundle, factory(name))
     assert report.passed, report.failures
-    assert all(case.identical + case.ties == case.total for case in report.tokens.values())
+    assert all(case.identical + case.ties == case.total for case in report.cases.values())
     assert any("decoded together" in step for step in told) == (name == "unpacked")
     own = find_own(factory(name))
     with zen_edge.load(bundle, threads=1) as pipeline:
@@ -120,6 +120,14 @@ def test_others_say_what_their_modules_say(name, factory, tmp_path):
     for precision in ("int8", "int8-blocks"):
         report = zen_edge.parity(zen_edge.quantize(bundle, tmp_path / precision, precision=precision).path, factory(name))
         assert report.passed, report.failures
+
+
+@pytest.mark.sweep
+def test_an_export_does_not_deny_attention_that_has_no_operator(factory, tmp_path):
+    done = zen("export", factory("additive"), tmp_path / "out", "--no-verify")
+    assert done.exit_code == 0, done.output
+    assert "0 attention layers fused" in done.stderr
+    assert "no attention was found" not in done.stderr
 
 
 @pytest.mark.sweep

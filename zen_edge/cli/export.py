@@ -9,7 +9,7 @@ import typer
 
 from zen_edge.cli import app
 from zen_edge.cli.progress import steps
-from zen_edge.tasks import TASKS
+from zen_edge.tasks import SEQUENCE_TO_SEQUENCE, TASKS
 
 
 @app.command()
@@ -45,5 +45,5 @@ def export(
     fused, unfused = (sum(counts) for counts in zip(*((graph.fused_attention, graph.unfused_attention) for graph in graphs), strict=True))
     left = f", {unfused} left as they are (zen-edge inspect {out} says why)" if unfused else ""
     typer.echo(f"{out}: {bundle.manifest.task}, {bundle.manifest.precision}, {size:.1f} MB, {fused} attention layers fused{left}", err=True)
-    if not fused and not unfused:
+    if not fused and not unfused and bundle.manifest.task != SEQUENCE_TO_SEQUENCE:  # whose attention may be additive, which has no operator
         typer.echo("no attention was found in the module; it was exported as it is.", err=True)
