@@ -51,14 +51,14 @@ def tiny_config(model_type: str, task: str, **changes: Any) -> Any:
     return kind(**{**known_sizes(kind, ENCODER_SIZES), **SPECIAL, "num_labels": 2 if task == "question-answering" else LABELS, **changes})
 
 
-def tiny_encoder(model_type: str, task: str, seed: int = 1, **changes: Any) -> Any:
+def tiny_encoder(model_type: str, task: str, seed: int = 1, loudness: float = 1.5, **changes: Any) -> Any:
     import torch
 
     from zen_edge.exporters.encoders import class_of
 
     torch.manual_seed(seed)
     config = tiny_config(model_type, task, **changes)
-    return spread_weights(class_of(task, config).from_config(config).eval(), loudness=1.5, spread=1.0)
+    return spread_weights(class_of(task, config).from_config(config).eval(), loudness=loudness, spread=1.0)
 
 
 def tiny_pair_tokenizer(*, types: bool = True) -> Any:

@@ -42,7 +42,7 @@ def main(engine: str) -> None:
                 start = time.perf_counter()
                 load = LOADS.get(request.get("task"), "load")
                 more = {"task": request["task"]} if load == "load_encoder" else {}
-                if request["device"] != "cpu":
+                if request.get("device", "cpu") != "cpu":
                     more["device"] = _able(module, request["device"])
                 translate = getattr(module, load)(Path(request["folder"]), request["precision"], request["threads"], **more)
                 answer = {

@@ -61,7 +61,8 @@ def export(
     Raises UnsupportedModelError, CheckpointError, CheckFailedError, or ZenEdgeError where OUT is in the way.
     """
     _require_libraries()
-    precision = precision or ("fp16" if device == "cuda" else "fp32")
+    if precision is None:
+        precision = "fp16" if device == "cuda" else "fp32"
     _require_precision(precision, device)
     require_task(task)
     own = find_own(model, example_inputs, task)
