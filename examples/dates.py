@@ -3,7 +3,7 @@
     python examples/dates.py OUT [--seconds 60]
 
 A small encoder of characters and a decoder that looks at them through the attention of the textbook, softmax(Q K^T / sqrt(d_k)) V, learn to write dates such as
-"3 may 2021" as "2021-05-03". Encoder and decoder step become two bundles; `translate` is all that runs on the edge, and needs numpy and zen-edge alone.
+"3 may 2021" as "2021-05-03". Both become one bundle that decodes; `right` is all that runs on the edge, and needs numpy and zen-edge alone.
 """
 
 import argparse
@@ -36,22 +36,11 @@ def encoded(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return ids, (ids != 0).astype(np.int64)
 
 
-def translate(encoder, step, texts: list[str]) -> list[str]:
-    """Greedy decoding with two bundles."""
-    ids, mask = encoded(texts)
-    start = encoder(ids=ids, mask=mask)
-    state, token, found = start["state"], np.full(len(texts), START), []
-    for _ in range(LONGEST):
-        answer = step(token=token, state=state, memory=start["memory"], mask=mask)
-        state, token = answer["state"], answer["logits"].argmax(-1)
-        found.append(token)
-    return ["".join(LETTERS[i] for i in row).partition(LETTERS[END])[0] for row in np.stack(found, 1)]
-
-
 def modules():
     """The encoder and the decoder's step; here PyTorch begins."""
     import torch
     from torch import nn
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
     class Encoder(nn.Module):
         def __init__(self):
@@ -60,11 +49,13 @@ def modules():
             self.first = nn.Linear(WIDTH, WIDTH)
 
         def forward(self, ids, mask):
-            memory, _ = self.read(self.letters(ids) * mask[..., None])
-            return {"memory": memory, "state": torch.tanh(self.first((memory * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)))}
+            lengths = mask.sum(1)
+            memory, _ = self.read(pack_padded_sequence(self.letters(ids), lengths.cpu(), batch_first=True, enforce_sorted=False))
+            memory, _ = pad_packed_sequence(memory, batch_first=True, total_length=ids.shape[1])
+            return {"memory": memory, "state": torch.tanh(self.first(memory.sum(1) / lengths[:, None]))}
 
     class Attention(nn.Module):
-        """query (B,S,D), key and value (B,T,D), mask (B,T) -> (B,S,D)"""
+        """query (B,S,D), key and value (B,T,D), mask (B,T) -> (B,S,D), and the weights (B,S,T)"""
 
         def __init__(self, width):
             super().__init__()
@@ -74,7 +65,7 @@ def modules():
             Q, K, V = self.q(query), self.k(key), self.v(value)
             scores = torch.matmul(Q, K.transpose(-2, -1)) / math.sqrt(self.d_k)
             weights = torch.softmax(scores.masked_fill(mask[:, None] == 0, float("-inf")), dim=-1)
-            return torch.matmul(weights, V)
+            return torch.matmul(weights, V), weights
 
     class Step(nn.Module):
         def __init__(self):
@@ -84,8 +75,8 @@ def modules():
 
         def forward(self, token, state, memory, mask):
             state = self.cell(self.letters(token), state)
-            seen = self.attention(state[:, None], memory, memory, mask)[:, 0]
-            return {"logits": self.words(torch.cat([state, seen], -1)), "state": state}
+            seen, weights = self.attention(state[:, None], memory, memory, mask)
+            return {"scores": self.words(torch.cat([state, seen[:, 0]], -1)), "state": state, "attention": weights[:, 0]}
 
     return Encoder(), Step()
 
@@ -104,7 +95,7 @@ def train(encoder, step, seconds: float) -> float:
         for position in range(wanted.shape[1]):
             answer = step(token, state, start["memory"], mask)
             state, token = answer["state"], wanted[:, position]
-            scores.append(answer["logits"])
+            scores.append(answer["scores"])
         loss = torch.nn.functional.cross_entropy(torch.stack(scores, 1).flatten(0, 1), wanted.flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -113,45 +104,81 @@ def train(encoder, step, seconds: float) -> float:
     return float(loss.detach())
 
 
-def export(encoder, step, out: Path) -> None:
-    """Both as bundles, each in fp32 and int8, compared with PyTorch."""
-    import torch
+def translator(encoder, step):
+    """What is exported: the modules and their words."""
+    from zen_edge.exporters import Seq2Seq, Vocabulary
 
+    words = Vocabulary(LETTERS, unit="characters", lowercase=True)
+    return Seq2Seq(encoder, step, start_token=START, end_token=END, source=words, after=(END,), examples=held_out(8)[0], max_new_tokens=LONGEST)
+
+
+def held_out(count: int) -> tuple[list[str], list[str]]:
+    """Dates drawn by themselves, and what should be written."""
+    draw = random.Random(1)
+    sources, targets = zip(*(pair(draw) for _ in range(count)), strict=True)
+    return list(sources), list(targets)
+
+
+def export(translator, out: Path) -> None:
+    """The bundle in fp32 and int8, both compared with PyTorch."""
     import zen_edge
 
-    ids, mask = map(torch.from_numpy, encoded(["3 may 2021", "february 14, 1999"]))
-    with torch.no_grad():
-        start = encoder(ids, mask)
-    inputs = {
-        "encoder": (encoder, {"ids": ids, "mask": mask}),
-        "step": (step, {"token": torch.full((2,), START), "state": start["state"], "memory": start["memory"], "mask": mask}),
-    }
-    for name, (module, example) in inputs.items():
-        for precision in ("fp32", "int8"):
-            folder = out / f"{name}-{precision}"
-            zen_edge.export(module, folder, example_inputs=example, precision=precision)
-            report = zen_edge.parity(folder, module, inputs=example)
-            worst = max(row.max_rel for row in report.outputs)
-            print(f"{folder.name}: parity {'holds' if report.passed else 'does not hold'}, largest relative difference {worst:.1e}")
+    folders = {precision: out / f"dates-{precision}" for precision in ("fp32", "int8")}
+    zen_edge.export(translator, folders["fp32"])
+    zen_edge.quantize(folders["fp32"], folders["int8"], precision="int8")
+    for folder in folders.values():
+        report = zen_edge.parity(folder, translator, inputs=held_out(8)[0])
+        worst, same = max(row.max_rel for row in report.outputs), report.tokens
+        print(
+            f"{folder.name}: parity {'holds' if report.passed else 'does not hold'}, largest relative difference {worst:.1e}, {same.identical} of {same.total} texts the same"
+        )
+
+
+def of_pytorch(translator, texts: list[str]) -> list[str]:
+    """What the modules themselves write, one text at a time."""
+    from zen_edge.exporters import find_own
+    from zen_edge.exporters.reference_seq2seq import Seq2SeqReference
+
+    reference = Seq2SeqReference(find_own(translator))
+    rows = [np.array([reference.encode(text)]) for text in texts]
+    return [reference.decode(reference.generate(row, np.ones_like(row), 1, None)[0]) for row in rows]
+
+
+def draw_attention(translator, text: str, out: Path) -> None:
+    """The weights of the step while it writes `text` as a machine does, a row for each character written."""
+    from zen_edge.attention_map import Shown
+    from zen_edge.attention_picture import picture
+    from zen_edge.exporters import find_own
+    from zen_edge.exporters.reference_seq2seq import Seq2SeqReference
+
+    reference = Seq2SeqReference(find_own(translator))
+    ids = np.array([reference.encode(text)])
+    said = reference.generate(ids, np.ones_like(ids), 1, None)[0]
+    _, weights = reference.along(ids, np.ones_like(ids), np.array([[START, *said[:-1]]]))
+    rows, columns = (tuple("end" if i == END else LETTERS[i] for i in row) for row in (said, ids[0]))
+    out.write_bytes(picture(Shown("attention of the step", rows, columns, weights[0]))[0])
 
 
 def right(out: Path, precision: str, count: int = 200) -> float:
-    """The share of dates that the bundles write as they should; imports no PyTorch."""
+    """The share of held-out dates that the bundle writes as it should; imports no PyTorch."""
     import zen_edge
 
-    draw = random.Random(1)
-    sources, targets = zip(*(pair(draw) for _ in range(count)), strict=True)
-    with zen_edge.load(out / f"encoder-{precision}") as encoder, zen_edge.load(out / f"step-{precision}") as step:
-        found = translate(encoder, step, list(sources))
+    sources, targets = held_out(count)
+    with zen_edge.load(out / f"dates-{precision}") as pipeline:
+        found = pipeline(sources)
     assert "torch" not in sys.modules
-    return sum(map(str.__eq__, found, targets)) / count
+    return share(found, targets)
+
+
+def share(found: list[str], targets: list[str]) -> float:
+    return sum(map(str.__eq__, found, targets)) / len(targets)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=float, default=60, help="of training")
-    parser.add_argument("--run", action="store_true", help="only run the bundles that are there already, without PyTorch")
+    parser.add_argument("--run", action="store_true", help="only run the bundles that are there, without PyTorch")
     given = parser.parse_args()
     if given.run:
         for precision in ("fp32", "int8"):
@@ -164,7 +191,10 @@ def main() -> None:
     encoder, step = modules()
     print(f"trained for {given.seconds:g} s, loss {train(encoder, step, given.seconds):.3f}")
     given.out.mkdir(parents=True, exist_ok=True)
-    export(encoder, step, given.out)
+    made, (sources, targets) = translator(encoder, step), held_out(200)
+    print(f"PyTorch: {share(of_pytorch(made, sources), targets):.0%} of the dates are right")
+    export(made, given.out)
+    draw_attention(made, sources[0], given.out / "attention.png")
     subprocess.run([sys.executable, __file__, str(given.out), "--run"], check=True)  # a process that has no PyTorch in it
 
 

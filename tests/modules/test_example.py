@@ -30,27 +30,27 @@ def test_dates_are_written_as_machines_do(dates):
         assert wanted[:4] in written
 
 
-@pytest.mark.sweep  # four exports
+@pytest.mark.sweep  # an export, two parities
 def test_the_bundles_write_what_the_modules_write(dates, tmp_path):
     torch.manual_seed(0)
     encoder, step = dates.modules()
     dates.train(encoder, step, 8)
-    dates.export(encoder, step, tmp_path)
-
-    def of(module):
-        def run(**arrays):
-            with torch.no_grad():
-                return {name: value.numpy() for name, value in module(**{name: torch.from_numpy(value) for name, value in arrays.items()}).items()}
-
-        return run
+    made = dates.translator(encoder, step)
+    dates.export(made, tmp_path)
+    dates.draw_attention(made, "3 May 2021", tmp_path / "attention.png")
+    assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
 
     texts = [dates.pair(random.Random(seed))[0] for seed in range(30)]
-    expected = dates.translate(of(encoder), of(step), texts)
+    expected = dates.of_pytorch(made, texts)
     assert len(set(expected)) > 5
-    with zen_edge.load(tmp_path / "encoder-fp32") as one, zen_edge.load(tmp_path / "step-fp32") as other:
-        assert dates.translate(one, other, texts) == expected
-        assert one.manifest.graph("module").unfused_attention + other.manifest.graph("module").unfused_attention == 0
-        assert other.manifest.graph("module").fused_attention == 1
+    with zen_edge.load(tmp_path / "dates-fp32") as pipeline:
+        assert pipeline(texts) == expected
+        assert pipeline.manifest.limits["padded"] == 1
+        decoder = pipeline.manifest.graph("decoder")
+        assert (decoder.fused_attention, decoder.unfused_attention) == (1, 0)
+    for precision in ("fp32", "int8"):
+        report = zen_edge.parity(tmp_path / f"dates-{precision}", made, inputs=texts[:8])
+        assert report.passed, report.failures
     done = subprocess.run([sys.executable, EXAMPLE, tmp_path, "--run"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("of the dates are right") == 2

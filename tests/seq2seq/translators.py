@@ -111,9 +111,9 @@ class Layers(nn.Module):
         return {"state": state}
 
 
-def made(encoder, step, **declared):
+def made(encoder, step, larger=LARGER, **declared):
     for weight in (*encoder.parameters(), *step.parameters()):
-        weight.data.mul_(LARGER)
+        weight.data.mul_(larger)
     return Seq2Seq(encoder, step, **{"start_token": 1, "end_token": 2, "source": SOURCE, "target": TARGET, "max_new_tokens": 16, **declared})
 
 
@@ -126,7 +126,8 @@ def dot():
 
 
 def general():
-    return made(Feeding(Encoder(nn.RNN, 1, sides=1)), Multiplicative("general"))
+    # 2.5 times as large, the states go apart from step to step: PyTorch with weights rounded in blocks of 32 to 8 bits is 0.12 off after twelve.
+    return made(Feeding(Encoder(nn.RNN, 1, sides=1)), Multiplicative("general"), larger=1.8)
 
 
 def concat():
