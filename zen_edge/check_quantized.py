@@ -24,6 +24,7 @@ TOKENS = 24  # words to follow
 SECONDS = (2.0, 2.0)  # of made-up sounds, of one length because some models take no other
 LENGTH = 24  # where a graph tells no size
 LONGEST = 384  # tokens of a question and its context
+STATES_MASK = "encoder_attention_mask"  # what the encoder of utterances returns beside keys and values, (B,T)
 KEYS_FROM_FRAMES = "speech encoder"
 
 
@@ -55,11 +56,14 @@ class Probe:
         return {name: value.numpy() for name, value in open_graph(folder, manifest, graph.name).run(self.sources, names).items()}
 
     def decoder_feeds(self, cross: Mapping[str, Array]) -> dict[str, Array]:
-        """What the decoder is given to follow its words in one step, with keys and values `cross`."""
+        """What the decoder is given to follow its words in one step, with what an encoder returned: keys and values, and which states are no padding
+        where those are fewer than what it read."""
         assert self.forced is not None
-        past = {name.replace("cross_", "past_"): value[:, :, :0] for name, value in cross.items()}
-        mask = {name: value for name, value in self.sources.items() if name == "attention_mask"}
-        return {"input_ids": self.forced[0], "top_k": np.array([1]), "want_log_sum_exp": np.array(False), **mask, **cross, **past}
+        keys = {name: value for name, value in cross.items() if name.startswith("cross_")}
+        past = {name.replace("cross_", "past_"): value[:, :, :0] for name, value in keys.items()}
+        mask = cross.get(STATES_MASK, self.sources.get("attention_mask"))
+        feeds = {"input_ids": self.forced[0], "top_k": np.array([1]), "want_log_sum_exp": np.array(False), **keys, **past}
+        return feeds if mask is None else {**feeds, "attention_mask": mask}
 
     def _follow(self, folder: Path, manifest: Manifest, cross: Mapping[str, Array]) -> Array:
         assert self.forced is not None

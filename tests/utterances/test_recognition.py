@@ -261,6 +261,15 @@ def test_variants(export_utterances, sounds, model_type, changes):
     assert [best.tokens for best, *_ in found] == [exported.theirs(audio, num_beams=2)[0] for audio in sounds]
 
 
+def test_a_bundle_is_quantized_without_its_checkpoint(moonshine, translator, sounds, tmp_path):
+    """The check follows words with the encoder's mask of its states."""
+    for name, one in (("moonshine", moonshine), ("translator", translator)):
+        made = zen_edge.quantize(one.bundle.path, tmp_path / name, precision="int8")
+        assert made.manifest.precision == "int8"
+        with zen_edge.load(made.path, threads=1) as pipeline:
+            assert len(pipeline(sounds[0], sampling_rate=RATE)) > 0
+
+
 def test_other_tasks_are_refused(moonshine, tmp_path):
     with pytest.raises(ZenEdgeError, match="a moonshine checkpoint is for speech-recognition, not for translation"):
         zen_edge.export(moonshine.checkpoint, tmp_path / "out", task="translation")
