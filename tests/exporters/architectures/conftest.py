@@ -20,12 +20,12 @@ from zen_edge.exporters import export
 @dataclass(frozen=True)
 class Family:
     """model_type, its kind of tokenizer, and what its configuration says, ids as words of the tokenizer. int8: how far its logits may be from PyTorch's, of their length; the random
-    weights of some amplify every rounding: with them float32 is 1e-4 from float64 in PyTorch itself, where it is 1e-6 with the others'."""
+    weights amplify every rounding, more or less from one draw to the next (the tokenizers are trained on the spot): 0.1 is common, T5's kin passed 0.2, BigBird 0.4; what is wrong is 1 off. Of some: with them float32 is 1e-4 from float64 in PyTorch itself, where it is 1e-6 with the others'."""
 
     model_type: str
     tokenizer: str | None = None  # of whole words
     config: dict[str, Any] | None = None
-    int8: float = 0.2
+    int8: float = 0.45
 
 
 FAMILIES = {
@@ -46,7 +46,7 @@ FAMILIES = {
     "plbart": Family("plbart", "plbart"),
     "mvp": Family("mvp", "bart"),
     "fsmt": Family("fsmt", "fsmt", {"eos_token_id": "</s>", "decoder_start_token_id": "</s>"}),
-    "bigbird_pegasus": Family("bigbird_pegasus", "pegasus"),
+    "bigbird_pegasus": Family("bigbird_pegasus", "pegasus", int8=0.6),
     "t5gemma": Family(
         "t5gemma", None, {"attn_logit_softcapping": None, "sliding_window": 24, "query_pre_attn_scalar": 8}, int8=0.45
     ),  # two key/value heads for four
