@@ -63,7 +63,7 @@ def test_every_family_stays_on_the_device(tmp_path: Path, write: Callable[[Path]
     """In fp16 and with weights in blocks; the fp16 file says on a CPU what PyTorch says."""
     (tmp_path / "checkpoint").mkdir()
     write(tmp_path / "checkpoint")
-    for precision, verify in (("fp16", True), ("int4", False), ("int8-blocks", False)):
+    for precision, verify in (("fp16", True), ("int4", False)):  # int8-blocks has the operators of int4
         out = tmp_path / precision
         zen_edge.export(tmp_path / "checkpoint", out, task=task, precision=precision, device="cuda", verify=verify)
         assert not any(fallback(out).values()), inspect_bundle(out, "cuda")
