@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from zen_edge.exporters.architectures import architecture
 from zen_edge.exporters.wrappers import Decoder, Encoder, FeatureEncoder, UnmaskedDecoder, UtteranceDecoder, UtteranceEncoder
+from zen_edge.manifest import STATES_MASK
 
 FRAMES = 22  # of a traced window: no other size there, nor a half of one
 
@@ -51,7 +52,7 @@ def whole(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 def utterances(reads: str) -> Source:
-    return Source((reads, "attention_mask"), "F", 1, 1, True, UtteranceEncoder, UtteranceDecoder, ("encoder_attention_mask",))
+    return Source((reads, "attention_mask"), "F", 1, 1, True, UtteranceEncoder, UtteranceDecoder, (STATES_MASK,))
 
 
 IDS = Source(("input_ids", "attention_mask"), "T", 1, 1, True, Encoder, Decoder)

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.errors import InputError
-from zen_edge.manifest import Manifest
+from zen_edge.manifest import STATES_MASK, Manifest
 from zen_edge.runtimes.batching import pad_features
 from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.providers import Device, find_provider
 from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.sized_session import SizedSession
-
-STATES_MASK = "encoder_attention_mask"  # what the encoder of utterances returns: which of its states are no padding, (B,T)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zen_edge.manifest import Manifest
+from zen_edge.manifest import Graph, Manifest
 from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.providers import Device, find_provider
+from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.sized_session import SizedSession
 
 
@@ -30,16 +31,14 @@ class Remembered:
 class EncoderStep:
     """The graphs of such a bundle."""
 
-    def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None, graphs: Mapping[str, bytes] | None = None) -> None:
-        """graphs: what to run in the place of a graph's file, by its name."""
+    def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> None:
         provider = find_provider(device)
-        opened = {
-            graph.name: SizedSession(folder / graph.file, provider, threads, graph, (graphs or {}).get(graph.name))
-            for graph in (*map(manifest.graph, ("encoder", "decoder", "reorder")), *(one for one in manifest.graphs if one.name == "share"))
-        }
-        self._encoder, self._decoder, self._reorder, self._share = (opened.get(name) for name in ("encoder", "decoder", "reorder", "share"))
-        assert self._encoder is not None
-        assert self._decoder is not None
+
+        def opened(graph: Graph) -> SizedSession:
+            return SizedSession(folder / graph.file, provider, threads, graph)
+
+        self._encoder, self._decoder, self._reorder = (opened(manifest.graph(name)) for name in ("encoder", "decoder", "reorder"))
+        self._share = next((opened(graph) for graph in manifest.graphs if graph.name == "share"), None)
         self.vocab_size = manifest.limits["vocab_size"]
         self.is_padded = bool(manifest.limits.get("padded", 0))
         self._state = tuple(name for name in self._decoder.inputs if name.startswith("past_"))
@@ -49,12 +48,14 @@ class EncoderStep:
         self._moved = {name: f"moved_{name.partition('_')[2]}" for name in moved}
         self._kept = frozenset((*moved, *self._present, *self._moved.values()))
 
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        return self._encoder, self._decoder, self._reorder, *(() if self._share is None else (self._share,))
+
     def encode(self, ids: Ids, mask: NDArray[np.int64]) -> Remembered:
         """ids and mask (B,T) -> what decoding starts from, one row per input."""
-        session = self._encoder
-        assert session is not None
         feeds = {"input_ids": ids, "attention_mask": mask}
-        found = session.run({name: feeds[name] for name in session.inputs}, (*self._memory, *self._state), self._kept, rows=ids.size)
+        found = self._encoder.run({name: feeds[name] for name in self._encoder.inputs}, (*self._memory, *self._state), self._kept, rows=ids.size)
         return Remembered({name: found[name] for name in self._memory}, {name: found[name] for name in self._state}, mask)
 
     def step(
@@ -78,8 +79,6 @@ class EncoderStep:
         return inf
 
     def _run(self, ids: NDArray[np.int64], cache: Remembered, top_k: int, log_sum_exp: bool, outputs: tuple[str, ...]) -> dict[str, Any]:
-        session = self._decoder
-        assert session is not None
         feeds: dict[str, Any] = {
             "input_ids": np.ascontiguousarray(ids, np.int64),
             "attention_mask": cache.mask,
@@ -88,7 +87,7 @@ class EncoderStep:
             **cache.memory,
             **cache.state,
         }
-        return session.run({name: feeds[name] for name in session.inputs}, (*outputs, *self._present), self._kept, rows=len(ids))
+        return self._decoder.run({name: feeds[name] for name in self._decoder.inputs}, (*outputs, *self._present), self._kept, rows=len(ids))
 
     def _after(self, found: Mapping[str, Any]) -> dict[str, Any]:
         return {name: found[present] for name, present in zip(self._state, self._present, strict=True)}

@@ -44,7 +44,8 @@ class Provider:
 
     def chain(self) -> list[tuple[str, dict[str, str]]]:
         """As a session takes them."""
-        return [(name, dict(options)) for name, options in ((self.name, self.options), *self.then)]
+        first = {**self.options, "enable_cuda_graph": "1"} if self.cuda_graphs else self.options
+        return [(name, dict(options)) for name, options in ((self.name, first), *self.then)]
 
 
 Device = str | Provider

@@ -17,7 +17,7 @@ from zen_edge.runtimes.binding import Binding, Replay
 from zen_edge.runtimes.cores import usable_cores
 from zen_edge.runtimes.cpu import cpu_flags, saturates_int8
 from zen_edge.runtimes.installed import build, onnxruntime
-from zen_edge.runtimes.providers import CUDA, Provider, why_not
+from zen_edge.runtimes.providers import Provider, why_not
 
 # Each entry with its reason.
 SETTINGS = {
@@ -27,10 +27,6 @@ SETTINGS = {
 }
 
 UNPACKED = {"session.disable_prepacking": "1"}
-
-
-# What makes a provider record a run and play it again.
-GRAPHS = {CUDA.name: {"enable_cuda_graph": "1"}}
 
 
 def settings() -> dict[str, str]:
@@ -56,8 +52,6 @@ class Session:
         for name, value in (settings() | self._apart.settings | ({} if packed else UNPACKED)).items():
             options.add_session_config_entry(name, value)
         chain = provider.chain()
-        if provider.cuda_graphs:
-            chain[0][1].update(GRAPHS.get(provider.name, {}))
         try:
             if graph is not None:
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))

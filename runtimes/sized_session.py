@@ -13,7 +13,8 @@ from zen_edge.runtimes.providers import Provider
 from zen_edge.runtimes.session import Session
 
 # Measured on the models that ship (4 and 5 million parameters): one thread is as fast as two up to 4 to 8 rows of a step and 8 to 16 tokens of an
-# encoder. Where calls come one at a time, tens of milliseconds apart, a whole summary takes a fifth to a third less time.
+# encoder. Where calls come one at a time, tens of milliseconds apart, a whole summary takes a fifth to a third less time, unless threads have processors of
+# their own (`apart.py`).
 SMALL = 2**23  # parameters; beyond that reading them keeps two threads busy. The second session holds them once more
 LITTLE = 2**25  # parameters times rows
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zen_edge import check_answers, check_ctc, check_encoder, check_module, check_seq2seq, check_speech, check_utterances, compared_on
-from zen_edge.check_generated import CASES, PADDED_ROWS, VERIFY_CASES, VERIFY_LINES, VERIFY_TOKENS, bundle_tokens, margins_of, reference_tokens
+from zen_edge.check_generated import CASES, PADDED_ROWS, VERIFY_CASES, VERIFY_LINES, VERIFY_TOKENS, generated, scored_texts
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
 from zen_edge.errors import InputError, MissingDependencyError, OptionError
 from zen_edge.files import reason
 from zen_edge.inputs import BUILT_IN, Line, read_lines
 from zen_edge.manifest import Manifest, hears_utterances, read_manifest, with_parity, write_manifest
-from zen_edge.parity import OutputDifference, ParityReport, TokenComparison, compare_texts, compare_tokens
+from zen_edge.parity import OutputDifference, ParityReport, TokenComparison
 from zen_edge.tasks import SEQUENCE_TO_SEQUENCE
 from zen_edge.text_scores import require_scores
 
@@ -227,25 +227,9 @@ def compare(
     rows = _encoded(sources, reference, manifest)
     max_new_tokens = _within_positions(max_new_tokens, manifest)
     with load(folder, device=compared_on.device()) as pipeline:
-        tokens: dict[str, list[tuple[int, ...]]] = {}
-        compared = {}
-        for name, num_beams, size in cases:
-            tell(f"generate, {name}")
-            expected = list(reference_tokens(reference, rows, size, num_beams, max_new_tokens))
-            given = list(bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens, language, tell))
-            margins = margins_of(reference, rows, expected, given, whole=num_beams > 1)
-            compared[name] = compare_tokens(expected, given, margins, reference.decode)
-            tokens[f"reference {name}"], tokens[f"bundle {name}"] = expected, given
-        forced, best = tokens[f"reference {cases[0][0]}"], cases[-1][0]
-        text = {}
-        scored = [i for i, line in enumerate(lines) if line.target is not None]
-        if scored:
-            tell("compare texts")
-            texts = (
-                [reference.decode(tokens[f"reference {best}"][i]) for i in scored],
-                [pipeline.decode(tokens[f"bundle {best}"][i]) for i in scored],
-            )
-            text = compare_texts([str(lines[i].target) for i in scored], *texts, task=manifest.task)
+        compared, tokens = generated(pipeline, reference, rows, sources, cases=cases, max_new_tokens=max_new_tokens, language=language, tell=tell)
+        text, scored = scored_texts(pipeline, reference, lines, tokens[cases[-1][0]], manifest.task, tell)
+    forced, _ = tokens[cases[0][0]]
     tell("compare outputs")
     outputs = tuple(compare_graphs(folder, manifest, reference, rows[:PADDED_ROWS], forced[:PADDED_ROWS]))
     first = None
@@ -253,7 +237,7 @@ def compare(
         tell("export in fp32 and bisect")
         chosen = _telling(rows, compared.values())
         first = _bisect(folder, manifest, checkpoint, reference, [rows[i] for i in chosen], [forced[i] for i in chosen])
-    about = _about(manifest, checkpoint, lines=len(lines), lines_with_target=len(scored))
+    about = _about(manifest, checkpoint, lines=len(lines), lines_with_target=scored)
     return ParityReport(manifest.precision, outputs, compared, text, first, about)
 
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from zen_edge.errors import OptionError, ZenEdgeError
+from zen_edge.inputs import Line
+from zen_edge.parity import TextScore, TokenComparison, compare_texts, compare_tokens
 
 if TYPE_CHECKING:
     from zen_edge.runtimes.pipelines.text_to_text import TextToText
 
 Array = np.ndarray[Any, Any]
 Tell = Callable[[str], None]
+Tokens = list[tuple[int, ...]]
 BEAMS = 4
 PADDED_ROWS = 16  # lines that are padded to one length
 CASES = tuple(
@@ -33,6 +36,8 @@ class Generating(Protocol):
     def generate(self, ids: Array, mask: Array, num_beams: int, max_new_tokens: int | None) -> list[tuple[int, ...]]: ...
 
     def log_probabilities(self, ids: Sequence[int], tokens: Sequence[int]) -> Array: ...
+
+    def decode(self, tokens: Sequence[int]) -> str: ...
 
 
 def reference_tokens(
@@ -60,6 +65,42 @@ def bundle_tokens(
         except ZenEdgeError as error:
             tell(f"the bundle gives no answer ({error})")
             yield from [()] * len(some)
+
+
+def generated(
+    pipeline: TextToText,
+    reference: Generating,
+    rows: Sequence[Sequence[int]],
+    sources: Sequence[str],
+    *,
+    cases: Sequence[tuple[str, int, int]],
+    max_new_tokens: int | None,
+    tell: Tell,
+    language: str | None = None,
+) -> tuple[dict[str, TokenComparison], dict[str, tuple[Tokens, Tokens]]]:
+    """rows: the ids of every source. cases: a name, beams, and how many are answered at once, each. -> by name what a comparison tells, and the tokens of the
+    reference and the bundle."""
+    compared, tokens = {}, {}
+    for name, num_beams, size in cases:
+        tell(f"generate, {name}")
+        expected = list(reference_tokens(reference, rows, size, num_beams, max_new_tokens))
+        given = list(bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens, language, tell))
+        margins = margins_of(reference, rows, expected, given, whole=num_beams > 1)
+        compared[name] = compare_tokens(expected, given, margins, reference.decode)
+        tokens[name] = expected, given
+    return compared, tokens
+
+
+def scored_texts(
+    pipeline: TextToText, reference: Generating, lines: Sequence[Line], tokens: tuple[Tokens, Tokens], task: str, tell: Tell
+) -> tuple[dict[str, TextScore], int]:
+    """The text metrics of the lines that have a target, and how many those are. tokens: of the reference and the bundle, for every line."""
+    scored = [i for i, line in enumerate(lines) if line.target is not None]
+    if not scored:
+        return {}, 0
+    tell("compare texts")
+    theirs, ours = ([decode(side[i]) for i in scored] for side, decode in zip(tokens, (reference.decode, pipeline.decode), strict=True))
+    return compare_texts([str(lines[i].target) for i in scored], theirs, ours, task=task), len(scored)
 
 
 def margins_of(

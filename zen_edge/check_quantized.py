@@ -14,7 +14,7 @@ from zen_edge.check_steps import StepProbe
 from zen_edge.check_tensors import open_graph
 from zen_edge.errors import ZenEdgeError
 from zen_edge.inputs import built_in
-from zen_edge.manifest import Graph, Manifest, read_manifest
+from zen_edge.manifest import STATES_MASK, Graph, Manifest, read_manifest
 from zen_edge.parity import ParityReport, compare_outputs, difference, tolerance_of
 from zen_edge.sounds import voice
 from zen_edge.tasks import SEQUENCE_TO_SEQUENCE
@@ -24,7 +24,6 @@ TOKENS = 24  # words to follow
 SECONDS = (2.0, 2.0)  # of made-up sounds, of one length because some models take no other
 LENGTH = 24  # where a graph tells no size
 LONGEST = 384  # tokens of a question and its context
-STATES_MASK = "encoder_attention_mask"  # what the encoder of utterances returns beside keys and values, (B,T)
 KEYS_FROM_FRAMES = "speech encoder"
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zen_edge import compared_on
-from zen_edge.check_generated import CASES, PADDED_ROWS, Tell, bundle_tokens, margins_of, reference_tokens
+from zen_edge.check_generated import CASES, PADDED_ROWS, Tell, generated, scored_texts
 from zen_edge.check_steps import along, encoded
 from zen_edge.check_tensors import PADDING, first_of, log_sum_exp, open_graph
 from zen_edge.checked import quoted
 from zen_edge.errors import CheckFailedError, InputError
 from zen_edge.inputs import Line
 from zen_edge.manifest import Manifest
-from zen_edge.parity import OutputDifference, ParityReport, compare_outputs, compare_texts, compare_tokens, difference, tolerance_of
+from zen_edge.parity import OutputDifference, ParityReport, compare_outputs, difference, tolerance_of
 
 if TYPE_CHECKING:
     from zen_edge.exporters.own_seq2seq import OwnSeq2Seq
@@ -47,26 +47,14 @@ def compare(
     reference = Seq2SeqReference(own)
     sources = [line.source for line in lines]
     rows = _rows(folder, manifest, reference, sources)
-    tokens: dict[str, list[tuple[int, ...]]] = {}
-    compared, text = {}, {}
     with load(folder, device=compared_on.device()) as pipeline:
-        for name, num_beams, size in cases:
-            tell(f"generate, {name}")
-            expected = list(reference_tokens(reference, rows, size, num_beams, max_new_tokens))
-            given = list(bundle_tokens(pipeline, sources, size, num_beams, max_new_tokens, None, tell))
-            margins = margins_of(reference, rows, expected, given, whole=num_beams > 1)
-            compared[name] = compare_tokens(expected, given, margins, reference.decode)
-            tokens[f"reference {name}"], tokens[f"bundle {name}"] = expected, given
-        scored = [i for i, line in enumerate(lines) if line.target is not None]
-        if scored:
-            tell("compare texts")
-            ours, theirs = ([reference.decode(tokens[f"{side} {cases[-1][0]}"][i]) for i in scored] for side in ("bundle", "reference"))
-            text = compare_texts([str(lines[i].target) for i in scored], theirs, ours, task=manifest.task)
+        compared, tokens = generated(pipeline, reference, rows, sources, cases=cases, max_new_tokens=max_new_tokens, tell=tell)
+        text, scored = scored_texts(pipeline, reference, lines, tokens[cases[-1][0]], manifest.task, tell)
     tell("compare outputs")
-    some, forced = rows[:PADDED_ROWS], tokens[f"reference {cases[0][0]}"][:PADDED_ROWS]
+    some, forced = rows[:PADDED_ROWS], tokens[cases[0][0]][0][:PADDED_ROWS]
     outputs = tuple(_outputs(folder, manifest, reference, some, forced))
     first = _first_difference(folder, manifest, own, reference, some, forced, tell) if bisect else None
-    return ParityReport(manifest.precision, outputs, compared, text, first), {"lines": len(lines), "lines_with_target": len(scored)}
+    return ParityReport(manifest.precision, outputs, compared, text, first), {"lines": len(lines), "lines_with_target": scored}
 
 
 def own_lines(own: OwnSeq2Seq) -> list[Line]:
@@ -123,7 +111,10 @@ def _moved(folder: Path, manifest: Manifest, name: str, handed: Mapping[str, Arr
     rows = np.arange(count + 1)[::-1] % count  # every row moved, one of them twice
     found = graph.run({"beam_index": np.ascontiguousarray(rows), **{key: value for key, (value, _) in given.items()}}, list(graph.outputs))
     for (key, (value, axis)), output in zip(given.items(), graph.outputs, strict=True):
-        yield difference(f"{name}.{key}", np.take(value, rows, axis), found[output].numpy(), tolerance_of("fp32"))
+        given_back = found[output].numpy()
+        yield difference(
+            f"{name}.{key}", np.take(value, rows, axis).astype(given_back.dtype), given_back, tolerance_of("fp32")
+        )  # in half precision all is half
 
 
 def _padded(reference: Seq2SeqReference, sources: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]) -> tuple[Array, Array, Array, Array]:

@@ -13,7 +13,7 @@ from zen_edge import compared_on
 from zen_edge.check_speech import BUILT_IN_TOKENS, VERIFY_TOKENS, Array, Tell, heard, margins, recordings, require_same
 from zen_edge.check_tensors import compare_decoder, open_graph
 from zen_edge.inputs import Line
-from zen_edge.manifest import Manifest
+from zen_edge.manifest import STATES_MASK, Manifest
 from zen_edge.parity import OutputDifference, ParityReport, TokenComparison, compare_outputs, compare_texts, compare_tokens, difference, tolerance_of
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def _compare_graphs(
     cross, mask = _padded([reference.states(row) for row in features])
     batch, seen = pad_features(features)
     feeds = dict(zip(encoder.inputs, (batch, seen), strict=True))
-    found = encoder.run(feeds, [*cross, "encoder_attention_mask"])
+    found = encoder.run(feeds, [*cross, STATES_MASK])
     inside = mask[:, None, :, None] == 1
     differences = []
     for name, value in cross.items():
         seen_states = np.broadcast_to(inside, value.shape)
         differences.append(difference(f"encoder.{name}", value[seen_states], found[name].numpy()[seen_states], bounds))
-    differences.append(difference("encoder.encoder_attention_mask", mask, found["encoder_attention_mask"].numpy(), tolerance_of("fp32")))
+    differences.append(difference(f"encoder.{STATES_MASK}", mask, found[STATES_MASK].numpy(), tolerance_of("fp32")))
     forced, said = pad([(reference.start_token_id, *row[:-1]) for row in tokens], reference.pad_token_id)
     scores = [reference.logits(row[None], forced[i : i + 1])[0] for i, row in enumerate(features)]
     return [*differences, *compare_decoder(folder, manifest, cross, mask, forced, said == 1, np.stack(scores))]

@@ -11,6 +11,7 @@ from zen_edge.files import LARGEST_MANIFEST, MANIFEST, MOST_FILES, read_small, r
 from zen_edge.recipe import PRECISIONS, Recipe
 
 FORMAT = 1
+STATES_MASK = "encoder_attention_mask"  # what the encoder of utterances returns beside keys and values: which of its states are no padding, (B,T)
 DEVICES = ("cpu", "cuda")
 WORD = r"[a-z0-9][a-z0-9_.-]{0,79}"
 ALWAYS_HASHED = 4 * 2**20  # bytes; graphs and tokenizers are parsed by native code that should not see damaged input, and hash in a millisecond
@@ -265,7 +266,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def hears_utterances(manifest: Manifest) -> bool:
     """Whether its encoder reads recordings of any length with a mask; that of other recognizers reads windows of one length."""
     encoder = next((graph for graph in manifest.graphs if graph.name == "encoder"), None)
-    return encoder is not None and any(tensor.name == "encoder_attention_mask" for tensor in encoder.outputs)
+    return encoder is not None and any(tensor.name == STATES_MASK for tensor in encoder.outputs)
 
 
 def with_parity(manifest: Manifest, report: dict[str, Any]) -> Manifest:

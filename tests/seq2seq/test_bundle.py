@@ -11,6 +11,7 @@ import zen_edge
 from zen_edge.cli import app
 from zen_edge.errors import CheckFailedError, InputError, OptionError
 from zen_edge.exporters.reference_seq2seq import Seq2SeqReference
+from zen_edge.inspection import inspect_bundle
 
 LINES = ["w1 w2 w3", "w9", "w4 w4 w30 w7 w12 w8 w1", "w5 w6", "w20 w21 w22 w23 w24 w25 w26 w27 w28 w29 w30", "w2 nowhere w3"]
 
@@ -66,6 +67,21 @@ def test_what_the_step_computes_of_its_memory_alone_is_computed_once(pipeline):
     assert [tensor.shape for tensor in decoder.inputs[:3]] == [("R",), ("R", "T"), ("R", "T", 32)]
     assert encoder.ops["LSTM"] == 2
     assert decoder.ops["MatMul"] == 5  # value, context, the cell's two (that of its state with the query), head; not the keys
+
+
+def test_half_precision_is_checked_in_half(factory, tmp_path):
+    made = zen_edge.export(factory("additive"), tmp_path / "out", device="cuda")
+    assert (made.manifest.precision, made.manifest.device, made.manifest.parity["passed"]) == ("fp16", "cuda", True)
+    assert not any(graph["on_device"]["fallback"] for graph in inspect_bundle(made.path, "cuda")["graphs"])
+
+
+def test_it_tells_where_it_runs(additive, pipeline):
+    assert pipeline.provider.device == "cpu"
+    placed = pipeline.placement()
+    assert placed.keys() == {graph.file for graph in pipeline.manifest.graphs}
+    assert all(sum(counts.values()) > 0 for counts in placed.values())
+    result = zen("run", additive, LINES[0], "--device", "auto")
+    assert (result.exit_code, result.stdout.strip()) == (0, pipeline(LINES[0]))
 
 
 def test_the_command_line(additive, factory, tmp_path):
