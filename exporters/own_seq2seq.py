@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -110,7 +110,7 @@ def own_seq2seq(declared: Seq2Seq, name: str = "") -> OwnSeq2Seq:
             f"{name}: the step's scores have the shape {list(scores.shape)}; expected {target.size} words, those of the target vocabulary."
         )
     tried = OwnSeq2Seq(name, declared, structure, state, memory, size, attention is not None, False, source, target)
-    return OwnSeq2Seq(**{**vars(tried), "padded": _same_when_padded(tried)})
+    return replace(tried, padded=_same_when_padded(tried))
 
 
 def encoded(declared: Seq2Seq, ids: torch.Tensor, mask: torch.Tensor, name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.bundle import Bundle
-from zen_edge.exporters import MADE_WITH, keep_verified
+from zen_edge.exporters import MADE_WITH, keep_verified, tell_fallback
 from zen_edge.exporters.own_seq2seq import OwnSeq2Seq
 from zen_edge.exporters.seq2seq_graphs import trace_graphs
 from zen_edge.exporters.weights import save_graphs
@@ -39,7 +39,7 @@ def export_seq2seq(
     with new_folder(out, force=force) as folder:
         if not own.padded:
             tell(UNPADDED)
-        graphs = trace_graphs(own, precision, device, False, tell)
+        graphs = trace_graphs(own, precision, device, tell)
         tell("write the graphs")
         save_graphs(graphs, folder)
         manifest = Manifest(
@@ -57,6 +57,7 @@ def export_seq2seq(
             made_with={name: version(name) for name in MADE_WITH},
             recipe=dict(Recipe.uniform(precision).parts),
         )
+        tell_fallback(manifest, tell)
         return Bundle(out, keep_verified(folder, manifest, None if verify is None else lambda: verify(folder, own), tell))
 
 

@@ -43,31 +43,31 @@ class Encoding(torch.nn.Module):
 
 
 class Stepping(torch.nn.Module):
-    """(input_ids (R,), attention_mask (R,T), cross_*, past_*) -> logits (R,1,V), present_*; with `attention` the weights too, (R,T)."""
+    """(input_ids (R,), attention_mask (R,T), cross_*, past_*) -> logits (R,1,V), present_*."""
 
-    def __init__(self, own: OwnSeq2Seq, attention: bool) -> None:
+    def __init__(self, own: OwnSeq2Seq) -> None:
         super().__init__()
-        self.step, self._own, self._attention = own.declared.step, own, attention
+        self.step, self._own = own.declared.step, own
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **handed: torch.Tensor) -> dict[str, torch.Tensor]:
         values = {name.partition("_")[2]: value for name, value in handed.items()}
-        scores, state, attention = self._own.advance(input_ids, attention_mask, values)
-        shown = {"attention": attention} if self._attention and attention is not None else {}
-        return {"logits": scores[:, None], **{f"present_{kept.name}": state[kept.name] for kept in self._own.state}, **shown}
+        scores, state, _ = self._own.advance(input_ids, attention_mask, values)
+        return {"logits": scores[:, None], **{f"present_{kept.name}": state[kept.name] for kept in self._own.state}}
 
 
-def trace_graphs(own: OwnSeq2Seq, precision: str, device: str, attention: bool, tell: Tell) -> dict[str, ir.Model]:
-    """All of them, fused and in `precision`. attention: the decoder returns the weights that the step does."""
+def trace_graphs(own: OwnSeq2Seq, precision: str, device: str, tell: Tell) -> dict[str, ir.Model]:
+    """All of them, fused and in `precision`."""
     ids = torch.tensor(own.source.made_up_ids(ROWS, WIDTH))
     mask = torch.ones_like(ids)
     tell("trace the encoder")
-    encoder = _traced(own, "encoder", Encoding(own), {"input_ids": ids, "attention_mask": mask}, _axes("B"))
+    read = {"input_ids": ids, "attention_mask": mask}
+    encoder = _traced(own, "encoder", Encoding(own), read, {name: {0: "B", 1: "T"} for name in read})
     tell("trace the step")
     values = own.encode(ids, mask)
     handed = {_name(own, kept): values[kept.name] for kept in (*own.memory, *own.state)}
     axes = {"input_ids": {0: "R"}, "attention_mask": {0: "R", 1: "T"}} | {_name(own, kept): kept.axes("R") for kept in (*own.memory, *own.state)}
     token = torch.full((ROWS,), own.declared.start_token)
-    decoder = _traced(own, "decoder", Stepping(own, attention), {"input_ids": token, "attention_mask": mask, **handed}, axes)
+    decoder = _traced(own, "decoder", Stepping(own), {"input_ids": token, "attention_mask": mask, **handed}, axes)
     tell("fuse")
     fuse(decoder, OF_MODULES, device)
     compute_once(encoder, decoder)
@@ -80,10 +80,6 @@ def trace_graphs(own: OwnSeq2Seq, precision: str, device: str, attention: bool, 
     for graph in graphs.values():
         quantize(graph, precision)
     return graphs
-
-
-def _axes(rows: str) -> dict[str, dict[int, str]]:
-    return {name: {0: rows, 1: "T"} for name in ("input_ids", "attention_mask")}
 
 
 def _name(own: OwnSeq2Seq, kept: Kept) -> str:

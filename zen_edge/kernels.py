@@ -10,11 +10,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from zen_edge.graphs import FLOATS
 from zen_edge.manifest import NodeKind
 
 F32, F16, BF16, F64 = "float32", "float16", "bfloat16", "float64"
 MS = "com.microsoft::"
-FLOATS = (F32, F16, BF16, F64)
 # As ONNX Runtime 1.32 lists its kernels.
 CPU: dict[str, tuple[str, ...]] = {
     MS + "MultiHeadAttention": (F32,),
