@@ -15,6 +15,7 @@ from zen_edge.benchmarks.run import RESULTS
 from zen_edge.benchmarks.terminal import SPEECH_COLUMNS, cases, failed_where, is_speech, number, score_name, scores
 from zen_edge.errors import ZenEdgeError
 from zen_edge.files import write_whole
+from zen_edge.tasks import ENCODER_OUTPUTS
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 TOLD = (
@@ -43,21 +44,27 @@ def tables(result: dict[str, Any]) -> str:
     about = result["machine"]
     grouped = cases(result)
     names = list(dict.fromkeys(row["name"] for row in result["cases"]))
-    heads = ["engine", *(f"batch {size}, {'greedy' if beams == 1 else f'beam {beams}'}" for (size, beams), _ in grouped)]
+    task = result["setting"].get("task")
+    embeds = task == "text-embedding"
+    heads = [
+        "engine",
+        *(f"batch {size}{'' if task in ENCODER_OUTPUTS else ', greedy' if beams == 1 else f', beam {beams}'}" for (size, beams), _ in grouped),
+    ]
     of_speech = SPEECH_COLUMNS if is_speech(result) else {}
-    heads += [*of_speech, "peak memory", "on disk", "load + first call", score_name(result), "agreement"]
+    heads += [*of_speech, "peak memory", "on disk", "load + first call", *([] if embeds else [score_name(result)]), "agreement"]
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for name in names:
         found = [next((row for row in of_case if row["name"] == name), None) for _, of_case in grouped]
         first = next(row for row in found if row)
         costs = [f"{number(first[key])} MB" for key in ("peak_memory_mb", "disk_mb")] + [f"{number(first['load_s'] + first['first_call_s'])} s"]
         costs = [number(first[key]) if key in first else "-" for key in of_speech.values()] + costs
-        rows.append([name, *(_cell(row, result["setting"]["baseline"]) for row in found), *costs, *_scores(first, result)])
+        rows.append([name, *(_cell(row, result["setting"]["baseline"]) for row in found), *costs, *_scores(first, result)[1 if embeds else 0 :]])
     parts = (
         " The encoder's milliseconds of a call and of a window, milliseconds a token of all the rest, seconds for a second of sound, memory,"
         if of_speech
         else "Memory,"
     )
+    told = "the least cosine to PyTorch's vectors" if embeds else "chrF against PyTorch's texts"
     versions = ", ".join(f"{name.partition(' ')[0]} {result['versions'][name]}" for name in TOLD if name in result["versions"])
     for failure in result["failures"]:
         if failure["batch_size"] is None:
@@ -67,7 +74,7 @@ def tables(result: dict[str, Any]) -> str:
         [
             f"**{result['title']}.** {about['cpu']}, threads: {about['threads']}; {versions}. Milliseconds per call, median of interleaved rounds; "
             f"behind it how many times {result['setting']['baseline']}'s time that is, round by round. Tokenization is timed; starting Python is not. "
-            f"{parts.strip()} load, {score_name(result)} and agreement (chrF against PyTorch's texts) are of the first column.{failed}",
+            f"{parts.strip()} load{'' if embeds else f', {score_name(result)}'} and agreement ({told}) are of the first column.{failed}",
             "",
             *("| " + " | ".join(row) + " |" for row in rows),
         ]

@@ -87,3 +87,13 @@ def test_speech_has_the_times_of_its_parts(result: dict[str, Any]) -> None:
     assert "| batch 8, greedy | encoder ms | of a window | ms/token | x real time | peak memory |" in text
     assert "| zen-edge int8 | 20 | 60 | 81.2 | 40.6 | 6.5 | 0.02 | 90 MB |" in text
     assert "| torch fp32 | 150 (7.50x) | failed | - | - | - | - | 90 MB |" in text
+
+
+def test_vectors_are_told_by_their_cosine(result: dict[str, Any]) -> None:
+    result["setting"]["task"] = "text-embedding"
+    for each in result["cases"]:
+        each["quality"] = {"cosine": 0.998, "cosine_min": 0.9957}
+    text = updated(f"{BEGIN}{END}", [result])
+    assert "| engine | batch 1 | batch 8 | peak memory | on disk | load + first call | agreement |" in text
+    assert "| zen-edge int8 | 20 | 60 | 90 MB | 7.58 MB | 0.625 s | 0.9957 |" in text
+    assert "load and agreement (the least cosine to PyTorch's vectors)" in text and "chrF" not in text
