@@ -20,21 +20,22 @@ from zen_edge.exporters import export
 @dataclass(frozen=True)
 class Family:
     """model_type, its kind of tokenizer, and what its configuration says, ids as words of the tokenizer. int8: how far its logits may be from PyTorch's, of their length; the random
-    weights amplify every rounding, more or less from one draw to the next (the tokenizers are trained on the spot): 0.1 is common, T5's kin passed 0.2, BigBird 0.4; what is wrong is 1 off. Of some: with them float32 is 1e-4 from float64 in PyTorch itself, where it is 1e-6 with the others'."""
+    weights of some amplify every rounding: with them float32 is 1e-4 from float64 in PyTorch itself, where it is 1e-6 with the others'. The gated T5 and mT5 say 21
+    different words in the draw that asks for 20; where rounding makes them 19, the next draw is taken, which is 0.23 off in place of 0.08."""
 
     model_type: str
     tokenizer: str | None = None  # of whole words
     config: dict[str, Any] | None = None
-    int8: float = 0.45
+    int8: float = 0.2
 
 
 FAMILIES = {
     "bart": Family("bart", "bart", {"forced_bos_token_id": 0}),
-    "t5-gated": Family("t5", "t5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "t5-gated": Family("t5", "t5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, int8=0.3),
     "m2m_100": Family("m2m_100", "m2m_100", int8=0.45),
     "nllb": Family("m2m_100", "nllb", int8=0.55),
     "t5": Family("t5", "t5", {"num_decoder_layers": 1}),
-    "mt5": Family("mt5", "t5"),
+    "mt5": Family("mt5", "t5", int8=0.3),
     "umt5": Family("umt5", "umt5"),
     "byt5": Family("t5", "byt5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
     "mbart": Family("mbart", "mbart", {"decoder_start_token_id": "ro_RO"}),  # its tokenizer's tgt_lang, as with the published ones
@@ -46,7 +47,7 @@ FAMILIES = {
     "plbart": Family("plbart", "plbart"),
     "mvp": Family("mvp", "bart"),
     "fsmt": Family("fsmt", "fsmt", {"eos_token_id": "</s>", "decoder_start_token_id": "</s>"}),
-    "bigbird_pegasus": Family("bigbird_pegasus", "pegasus", int8=0.6),
+    "bigbird_pegasus": Family("bigbird_pegasus", "pegasus", int8=0.45),
     "t5gemma": Family(
         "t5gemma", None, {"attn_logit_softcapping": None, "sliding_window": 24, "query_pre_attn_scalar": 8}, int8=0.45
     ),  # two key/value heads for four
