@@ -93,6 +93,7 @@ def bench(
         "setting": {
             "task": task,
             "device": setting.device,
+            "memory": setting.memory,
             "interleaved": len(everyone) > 1,
             "baseline": ours[0].name,
             "lines": len(chosen),

@@ -44,6 +44,8 @@ def main(engine: str) -> None:
                 more = {"task": request["task"]} if load == "load_encoder" else {}
                 if request.get("device", "cpu") != "cpu":
                     more["device"] = _able(module, request["device"])
+                if request.get("memory") is not None and getattr(module, "KEEPS_WEIGHTS", False):
+                    more["memory"] = request["memory"]
                 translate = getattr(module, load)(Path(request["folder"]), request["precision"], request["threads"], **more)
                 answer = {
                     "seconds": time.perf_counter() - start,

@@ -6,6 +6,7 @@ A file imports nothing but the standard library at its top, because the worker r
     PACKAGES     distributions it needs, whose versions are told
     INSTALL      what to do when one of them is missing
     DEVICES      (optional) where it is measured, "cpu" alone unless told; its loads then take device="cpu" as well
+    KEEPS_WEIGHTS (optional) whether its loads take memory=None as well, as `zen_edge.load` does
     ENVIRONMENT  (optional) pip requirements: it runs in an environment of its own, made on first use
     convert(model, out, precision, task)  (optional) writes the folder it loads; not timed
     load(folder, precision, threads)      returns translate(texts, num_beams, max_new_tokens, exactly), which

@@ -11,9 +11,10 @@ from pathlib import Path
 PRECISIONS = ("good", "noisy", "dies", "killed", "slow", "raises", "half", "broken")
 PACKAGES = ("numpy",)
 INSTALL = "pip install numpy"
+KEEPS_WEIGHTS = True
 
 
-def load(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+def load(folder: Path, precision: str, threads: int, memory: str = "") -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
     calls = 0
 
     def translate(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
@@ -34,7 +35,7 @@ def load(folder: Path, precision: str, threads: int) -> Callable[..., tuple[list
             time.sleep(0.02)
         if precision == "raises":
             raise ValueError("no\nsuch word")
-        return [f"{text} ({os.environ['OMP_NUM_THREADS']})" for text in texts], lambda: [len(text.split()) for text in texts]
+        return [f"{text} ({os.environ['OMP_NUM_THREADS']}{memory})" for text in texts], lambda: [len(text.split()) for text in texts]
 
     if precision == "broken":
         raise OSError("no such file")

@@ -61,7 +61,7 @@ def test_an_engine_that_is_missing_does_not_stop_the_others(demo_int8: Path, dem
         return "1"
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    done = bench(demo_int8, "--against", "ctranslate2", "--model", demo_checkpoint, "--rounds", 1, "--limit", 2)
+    done = bench(demo_int8, "--against", "ctranslate2", "--model", demo_checkpoint, "--rounds", 1, "--limit", 2, "--memory", "mapped")
     assert done.exit_code == 1
     assert "zen-edge int8" in done.stdout and "1.00" in done.stdout
     assert "ctranslate2 int8: ctranslate2: not installed: pip install ctranslate2" in done.stdout
@@ -75,6 +75,7 @@ def test_without_a_checkpoint_there_is_nothing_to_convert(demo_int8: Path, monke
 def test_more_tokens_than_the_model_has_room_for(demo_int8: Path) -> None:
     done = bench(demo_int8, "--new-tokens", 9999)
     assert done.exit_code == 1 and "fewer than 9999" in done.stderr
+    assert "memory 'ram' is not known" in bench(demo_int8, "--memory", "ram").stderr
 
 
 @pytest.mark.parametrize("wrong", ["0", "1,x", "", "-1", "1,,2"])

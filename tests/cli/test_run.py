@@ -159,6 +159,7 @@ WRONG = [
     (["--target-lang", "fr"], 1, "one target language only"),
     (["--source-lang", "en"], 1, "source_lang"),
     (["--max-new-tokens", "600", "--option", "eos_token_id=7999"], 1, "the output reached 256 tokens"),
+    (["--memory", "ram"], 1, "memory 'ram' is not known; there are: auto, mapped, packed"),
     (["--device", "tpu"], 1, "device 'tpu' is not known"),
     (["--threads", "0"], 2, "--threads"),
     (["--num-beams", "two"], 2, "--num-beams"),
@@ -186,7 +187,7 @@ def test_no_bundle(zen, tmp_path: Path):
 
 
 def test_verify(zen, demo_fp32, tmp_path: Path):
-    assert zen("run", demo_fp32, "simple game", "--verify").stdout == "jeu simple\n"
+    assert zen("run", demo_fp32, "simple game", "--verify", "--memory", "mapped").stdout == "jeu simple\n"
     bundle = tmp_path / "bundle"
     shutil.copytree(demo_fp32, bundle)
     data = bytearray((bundle / "weights.bin").read_bytes())

@@ -44,6 +44,10 @@ def bench(
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Of every engine; otherwise as many as the process may use.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda, for every engine; those that are measured on the CPU alone are told so.")] = "cpu",
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="auto|mapped|packed", help="Of bundles: where the weights of large graphs lie, as for `zen-edge run`."),
+    ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Otherwise 20, or as many as every line needs.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="No round of a case begins after so many, 3 are done at least.")] = 60,
     report: Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.json and report.html into this folder.")] = None,
@@ -62,6 +66,7 @@ def bench(
     from zen_edge.inputs import built_in, read_lines
     from zen_edge.manifest import read_manifest
     from zen_edge.runtimes.cores import usable_cores
+    from zen_edge.runtimes.memory import keeping
 
     if new_tokens is not None and max_new_tokens is not None:
         raise typer.BadParameter("give --new-tokens or --max-new-tokens, not both.")
@@ -86,10 +91,11 @@ def bench(
         new_tokens or max_new_tokens or most_new_tokens(bundle[0]),
         exactly=new_tokens is not None,
         device=device,
+        memory=memory,
         rounds=rounds,
         seconds=seconds,
     )
-    with steps() as tell:
+    with keeping(memory), steps() as tell:
         found = run(bundle, engines, model, shapes, lines, setting, source_tokens=source_tokens, batched=batched, tell=tell)
     if report is not None:
         write_report(found, report)

@@ -103,6 +103,13 @@ def run(
     ] = None,
     cuda_graphs: Annotated[bool, typer.Option("--cuda-graphs", help="CUDA: record a run once and replay it, where every shape is fixed.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Otherwise as many as the process may use.")] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|mapped|packed",
+            help="Weights of large graphs: left in the file, mapped; packed for speed as it opens; auto: by the first run, where there is room.",
+        ),
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its sha256 first.")] = False,
     token_log_probs: Annotated[bool, typer.Option("--token-log-probs", help="With --json: the log-probability of each generated token.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One object per input: text, tokens, score.")] = False,
@@ -151,7 +158,7 @@ def run(
         raise OptionError("decoder_prefix is one for all inputs here: a text or a JSON list of token ids.")
     failed = number = 0
     where: dict[str, Any] = {"device": device, "device_id": device_id, "providers": list(map(_provider, provider)) if provider else None}
-    with zen_edge.load(bundle, **where, cuda_graphs=cuda_graphs, threads=threads, verify=verify) as pipeline:
+    with zen_edge.load(bundle, **where, cuda_graphs=cuda_graphs, threads=threads, verify=verify, memory=memory) as pipeline:
         if device == "auto":
             note(pipeline.provider.why)
         if pipeline.manifest.task == "module":
