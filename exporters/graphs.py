@@ -13,7 +13,7 @@ from zen_edge.exporters.ctc import GRAPH, Hearing, is_ctc, trace_ctc
 from zen_edge.exporters.fusions import fuse
 from zen_edge.exporters.limits import Limits
 from zen_edge.exporters.quantization import quantize
-from zen_edge.exporters.reorder import reorder_graph
+from zen_edge.exporters.reorder import cut_graph, reorder_graph
 from zen_edge.exporters.trace import DecoderSizes, trace_decoder, trace_encoder
 from zen_edge.tasks import ENCODER_OUTPUTS
 
@@ -41,6 +41,8 @@ def _of_encoder_decoder(checkpoint: Checkpoint, precision: str, device: str, tel
         fuse(graph, device=device)
     expose_queries(graphs["decoder"], checkpoint.model.generation_config)
     graphs["reorder"] = reorder_graph(sizes)
+    if device != "cpu":
+        graphs["cut"] = cut_graph(sizes)
     tell(f"quantize to {precision}")
     for graph in graphs.values():
         quantize(graph, precision)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.errors import InputError
-from zen_edge.manifest import STATES_MASK, Manifest
+from zen_edge.manifest import STATES_MASK, Graph, Manifest
 from zen_edge.runtimes.batching import pad_features
 from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.providers import Device, find_provider
@@ -24,7 +24,7 @@ from zen_edge.runtimes.sized_session import SizedSession
 class Cache:
     """What decoding remembers between steps; a value, never changed.
 
-    cross: cross-attention keys and values of every layer, (B,N,T,H). past: self-attention's, (R,N,P,H); arrays after a cut. mask: (B,T), None where
+    cross: cross-attention keys and values of every layer, (B,N,T,H). past: self-attention's, (R,N,P,H); arrays after a cut on the CPU. mask: (B,T), None where
     every key is seen. R is a multiple of B.
     """
 
@@ -41,10 +41,12 @@ class EncoderDecoder:
     def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None, graphs: Mapping[str, bytes] | None = None) -> None:
         """graphs: what to run in the place of a graph's file, by its name."""
         provider = find_provider(device)
-        described = [manifest.graph(name) for name in ("encoder", "decoder", "reorder")]
-        self._encoder, self._decoder, self._reorder = (
-            SizedSession(folder / graph.file, provider, threads, graph, (graphs or {}).get(graph.name)) for graph in described
-        )
+
+        def opened(graph: Graph) -> SizedSession:
+            return SizedSession(folder / graph.file, provider, threads, graph, (graphs or {}).get(graph.name))
+
+        self._encoder, self._decoder, self._reorder = (opened(manifest.graph(name)) for name in ("encoder", "decoder", "reorder"))
+        self._cut = next((opened(graph) for graph in manifest.graphs if graph.name == "cut"), None) if provider.binds else None
         self.vocab_size = manifest.limits["vocab_size"]
         self.max_target_length = manifest.limits.get("max_target_length")
         self._past = tuple(name for name in self._decoder.inputs if name.startswith("past_"))
@@ -58,7 +60,7 @@ class EncoderDecoder:
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        return self._encoder, self._decoder, self._reorder
+        return self._encoder, self._decoder, self._reorder, *(() if self._cut is None else (self._cut,))
 
     def encode(self, ids: Ids, mask: NDArray[np.int64]) -> Cache:
         """ids and mask (B,T) -> the cache that decoding starts from, one row per input."""
@@ -99,8 +101,11 @@ class EncoderDecoder:
         return found["logits"].numpy(), {int(name.rpartition("_")[2]): found[name].numpy() for name in self._queries}
 
     def cut(self, cache: Cache, length: int) -> Cache:
-        """The cache as it was when it held `length` positions: through the CPU, for the few rows of a draft."""
-        past = {name: np.ascontiguousarray(value.numpy()[:, :, :length]) for name, value in cache.past.items()}
+        """The cache as it was when it held `length` positions: where it lies if the bundle has a graph for that, else through the CPU."""
+        if self._cut is None:
+            past = {name: np.ascontiguousarray(value.numpy()[:, :, :length]) for name, value in cache.past.items()}
+        else:
+            past = self._moved_by(self._cut, {"length": np.array([length])}, cache.past)
         return Cache(cache.cross, past, cache.mask, cache.rows, length)
 
     def positions_left(self, cache: Cache) -> float:
@@ -144,7 +149,11 @@ class EncoderDecoder:
         return cache
 
     def _gather(self, values: dict[str, Any], rows: Ids) -> dict[str, Any]:
-        found = self._reorder.run({"beam_index": np.ascontiguousarray(rows, np.int64), **values}, self._moved, self._kept)
+        return self._moved_by(self._reorder, {"beam_index": np.ascontiguousarray(rows, np.int64)}, values)
+
+    def _moved_by(self, session: Session, told: Mapping[str, Ids], values: dict[str, Any]) -> dict[str, Any]:
+        """values: by the names of `past`."""
+        found = session.run({**told, **values}, self._moved, self._kept)
         return dict(zip(values, found.values(), strict=True))
 
     def _empty(self, rows: int) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def _compare_attention(
 def compare_decoder(
     folder: Path, manifest: Manifest, cross: Mapping[str, Array], mask: Array | None, forced: Array, inside: Array, scores: Array
 ) -> Iterator[OutputDifference]:
-    """What the decoder returns along `forced` (B,S), of which `inside` (B,S) is no padding, against `scores` (B,S,V); what the reorder graph moves."""
-    decoder, reorder = (open_graph(folder, manifest, name) for name in ("decoder", "reorder"))
+    """What the decoder returns along `forced` (B,S), of which `inside` (B,S) is no padding, against `scores` (B,S,V); what the reorder graph moves, and the cut graph keeps."""
+    decoder = open_graph(folder, manifest, "decoder")
     step = _along(decoder, cross, mask, forced)
     yield compare_outputs("decoder.logits", scores[inside], step["logits"][inside], manifest.precision)
     yield compare_outputs("decoder.log_sum_exp", log_sum_exp(scores[inside]), step["log_sum_exp"][inside], manifest.precision)
@@ -71,11 +71,21 @@ def compare_decoder(
     yield difference("decoder.top_ids", best, chosen, tolerance_of("fp32"))
 
     rows = np.arange(len(forced) + 1)[::-1] % len(forced)  # every row moved, one of them twice
-    names = {f"past_{name.removeprefix('cross_')}": value for name, value in cross.items()}
-    moved = reorder.run({"beam_index": np.ascontiguousarray(rows), **names}, [name.replace("past_", "moved_") for name in names])
+    yield _compare_moved(folder, manifest, "reorder", {"beam_index": np.ascontiguousarray(rows)}, cross, (rows,))
+    if any(graph.name == "cut" for graph in manifest.graphs):
+        length = next(iter(cross.values())).shape[2] // 2
+        yield _compare_moved(folder, manifest, "cut", {"length": np.array([length])}, cross, (slice(None), slice(None), slice(length)))
+
+
+def _compare_moved(
+    folder: Path, manifest: Manifest, graph: str, told: Mapping[str, Array], values: Mapping[str, Array], at: tuple[Any, ...]
+) -> OutputDifference:
+    """What a graph that moves keys and values makes of those of cross-attention, (B,N,T,H), against `at` of them."""
+    names = {f"past_{name.removeprefix('cross_')}": value for name, value in values.items()}
+    moved = open_graph(folder, manifest, graph).run({**told, **names}, [name.replace("past_", "moved_") for name in names])
     given = np.stack([value.numpy() for value in moved.values()])
-    expected = np.stack([value[rows] for value in names.values()]).astype(given.dtype)  # in half precision keys and values are half
-    yield difference("reorder.moved", expected, given, tolerance_of("fp32"))
+    expected = np.stack([value[at] for value in names.values()]).astype(given.dtype)  # in half precision keys and values are half
+    return difference(f"{graph}.moved", expected, given, tolerance_of("fp32"))
 
 
 def first_difference(fresh: Path, folder: Path, manifest: Manifest, reference: Reference, sources: Rows, tokens: Rows) -> OutputDifference | None:
