@@ -65,6 +65,12 @@ def cuda_kernels() -> CudaKernels:
     return CudaKernels(held["about"], {name: rows(entry) for name, entry in held["kernels"].items()})
 
 
+def known_on_cuda(op: str, dtype: str) -> bool:
+    """Whether CUDA has a kernel for `op`, in any version, with a first input of `dtype`."""
+    operator = cuda_kernels().operators.get(op)
+    return operator is not None and any(dtype in types.get(operator.inputs[0], ()) for *_, types in operator.rows)
+
+
 def missing(node: NodeKind, device: str) -> str | None:
     """Why `device` has no kernel for `node`, in words; None where it has one."""
     return _missing_on_cuda(node) if device == "cuda" else _missing_on_cpu(node)

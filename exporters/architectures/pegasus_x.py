@@ -62,7 +62,7 @@ def _attention(attention: Any, words: torch.Tensor, globals_: torch.Tensor, seen
         several = _as(x[:, None], "Expand", (B, K, *x.shape[1:]), shape)
         return _as(several, "Reshape", (BK, *x.shape[1:]), torch.tensor([-1, *x.shape[1:]]))
 
-    pairs = ((global_key, key), (global_value, value), (always.to(torch.int32), seen.to(torch.int32)))
+    pairs = ((global_key, key), (global_value, value), (always, seen))
     local = attend(cut(query), *(torch.cat([to_each(a), cut(b)], dim=1) for a, b in pairs), heads, scale)
     joined = _as(local, "Reshape", (B, whole, D), _int64("Concat", rows, torch.tensor([-1, D]), axis=0))
     ends = (torch.tensor([shift]), _int64("Add", count, shift), torch.tensor([1]))

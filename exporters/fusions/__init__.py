@@ -19,6 +19,7 @@ from zen_edge.exporters.fusions import (
     beam_attention,
     candidates,
     einsum,
+    expansions,
     gemms,
     group_normalization,
     packed_projections,
@@ -31,7 +32,7 @@ from zen_edge.exporters.fusions import (
     zero_attention_bias,
     zero_bias,
 )
-from zen_edge.kernels import cuda_kernels
+from zen_edge.kernels import F32, known_on_cuda
 
 PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
     zero_bias.apply,
@@ -50,8 +51,8 @@ PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
 # What is faster on a CPU alone, and what a GPU takes in its place: nothing where it multiplies the rows of all beams at once.
 ON_A_GPU: dict[Callable[[ir.Graph], int], Callable[[ir.Graph], int] | None] = {beam_attention.apply: None, candidates.apply: candidates.apply_plain}
 
-# Operators by other operators, for a device that the table of kernels (zen_edge/kernels.py) has none of the first for.
-SPELLINGS = {"GroupNormalization": group_normalization.apply}
+# Operators by other operators, for a device that the table of kernels (zen_edge/kernels.py) has none of the first for, with numbers of this type.
+SPELLINGS = (("GroupNormalization", F32, group_normalization.apply), ("Tile", "bool", expansions.apply))
 
 # Of a module of one's own: attention is written out in it, and an output called logits is an output like any other.
 OF_MODULES = (gemms.apply, einsum.apply, attention.apply, transposes.apply, *(apply for apply in PIPELINE if apply is not candidates.apply))
@@ -60,7 +61,7 @@ OF_MODULES = (gemms.apply, einsum.apply, attention.apply, transposes.apply, *(ap
 def fuse(model: ir.Model, pipeline: tuple[Callable[[ir.Graph], int], ...] = PIPELINE, device: str = "cpu") -> dict[str, int]:
     """Apply every fusion that is for `device` to `model` in place and drop what they left without use. Returns how often each was made, by name."""
     made = {}
-    spelled = tuple(apply for op, apply in SPELLINGS.items() if device == "cuda" and op not in cuda_kernels().operators)
+    spelled = tuple(apply for op, dtype, apply in SPELLINGS if device == "cuda" and not known_on_cuda(op, dtype))
     for named in (*pipeline, *spelled):
         apply = named if device == "cpu" else ON_A_GPU.get(named, named)
         if apply is None:

@@ -25,10 +25,11 @@ LAYERS = Path(__file__).parent.parent / "modules" / "own_layers.py"
 DRAFTED = "a tool for a tool for a tool for a tool"
 HALVES = {"MatMul", "com.microsoft::FusedMatMul", "com.microsoft::MultiHeadAttention"}
 FAMILIES: dict[str, tuple[Callable[[Path], object], str | None]] = {
-    **{name: (lambda folder, name=name: write_tiny(folder, name), "translation") for name in ("bart", "t5")},
+    **{name: (lambda folder, name=name: write_tiny(folder, name), "translation") for name in ("bart", "t5", "pegasus_x")},
     "whisper": (write_tiny_whisper, None),
     **{name: (lambda folder, name=name: write_tiny_utterances(folder, name), None) for name in ("moonshine", "speech_to_text")},
-    **{name: (lambda folder, name=name: write_tiny_ctc(folder, name), None) for name in ("wav2vec2", "wavlm")},
+    **{name: (lambda folder, name=name: write_tiny_ctc(folder, name), None) for name in ("wav2vec2", "wavlm", "parakeet_ctc")},
+    "hubert by layer": (lambda folder: write_tiny_ctc(folder, "hubert", feat_extract_norm="layer", do_stable_layer_norm=True), None),
     **{
         f"{name} {task}": (lambda folder, name=name, task=task: write_tiny_encoder(folder, name, task), task)
         for name, task in (
@@ -62,11 +63,11 @@ def test_an_export_for_cuda(demo_checkpoint: Path, tmp_path: Path, load_bound: C
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     lengths, copied, run = [], set(), Binding.run
 
-    def watched(self: Binding, feeds: dict[str, Any], outputs: list[str], on_device: frozenset[str]) -> Any:
+    def watched(self: Binding, feeds: dict[str, Any], outputs: list[str], on_device: frozenset[str], shapes: Any = None) -> Any:
         lengths.extend(feeds.get("length", ()))
         copied.update(name for name in outputs if name not in on_device)
         copied.update(name for name, value in feeds.items() if name.startswith("past_") and isinstance(value, np.ndarray))
-        return run(self, feeds, outputs, on_device)
+        return run(self, feeds, outputs, on_device, shapes)
 
     monkeypatch.setattr(Binding, "run", watched)
     with load_bound(tmp_path / "out") as pipeline:
