@@ -14,7 +14,7 @@ from zen_edge.attention_map import AttentionMap, attention_file
 from zen_edge.errors import ZenEdgeError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.encoder_decoder import Cache, EncoderDecoder
-from zen_edge.runtimes.providers import Device, find_provider
+from zen_edge.runtimes.providers import Device, find_provider, for_graph
 from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.tokenization import Tokenizer
 
@@ -48,7 +48,8 @@ class Attending:
 
     def encoder(self, feeds: Mapping[str, NDArray[Any]]) -> Weights:
         """Of a bundle with one graph for B texts: feeds: what it reads. By kind, (B,L,N,T,T)."""
-        graph = Session(self.folder / self.manifest.graph(ENCODER).file, find_provider(self.device), self.threads, self.graphs()[ENCODER])
+        described = self.manifest.graph(ENCODER)
+        graph = Session(self.folder / described.file, for_graph(find_provider(self.device), described), self.threads, self.graphs()[ENCODER])
         return by_kind({name: value.numpy() for name, value in graph.run(feeds, _outputs(graph)).items()})
 
 

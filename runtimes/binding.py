@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
 from threading import Lock
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from zen_edge.errors import OptionError
 from zen_edge.manifest import Graph
+from zen_edge.runtimes.places import Place, Placed, Places
 
 DTYPES = {
     "tensor(float)": np.float32,
@@ -29,19 +31,32 @@ class Binding:
     Arrays go to where the operators that read them work: what only says a size stays on the CPU. Outputs are made where they are asked for.
     """
 
-    def __init__(self, session: Any, bindings: ModuleType, run_options: Any, lend: Callable[[NDArray[Any]], Any], cpu: Any, device: Any) -> None:
+    def __init__(
+        self, session: Any, bindings: ModuleType, run_options: Any, lend: Callable[[NDArray[Any]], Any], cpu: Any, device: Any, places: Places
+    ) -> None:
         self._session, self._binding, self._run_options = session, bindings.SessionIOBinding, run_options
-        self._lend, self._cpu, self._device = lend, cpu, device
+        self._lend, self._cpu, self._device, self._places = lend, cpu, device, places
+        self._types = {value.name: np.dtype(DTYPES[value.type]) for value in session.outputs_meta if value.type in DTYPES}
 
-    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str]) -> list[Any]:
+    def run(
+        self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str], shapes: Mapping[str, tuple[int, ...]] | None = None
+    ) -> list[Any]:
         """As `Session.run`; the values in the order of `outputs`."""
         bound = self._binding(self._session)
         for name, value in feeds.items():
-            bound.bind_ortvalue_input(name, self._lend(value) if isinstance(value, np.ndarray) else value)
+            given = value.value if isinstance(value, Placed) else value
+            bound.bind_ortvalue_input(name, self._lend(given) if isinstance(given, np.ndarray) else given)
+        taken: dict[str, Place] = {}
         for name in outputs:
-            bound.bind_output(name, self._device if name in on_device else self._cpu)
+            shape = (shapes or {}).get(name, ())
+            if size := prod(shape) * self._types[name].itemsize if shape else 0:
+                taken[name] = self._places.take(size)
+                bound.bind_output(name, self._device, self._types[name].type, shape, taken[name].begin)
+            else:
+                bound.bind_output(name, self._device if name in on_device else self._cpu)
         self._session.run_with_iobinding(bound, self._run_options)
-        return list(bound.get_outputs())
+        found = zip(outputs, bound.get_outputs(), strict=True)
+        return [Placed(value, taken[name], self._places) if name in taken else value for name, value in found]
 
 
 class Kept(NamedTuple):
@@ -69,7 +84,9 @@ class Replay:
         for name, value in self._outputs.items():
             self._bound.bind_ortvalue_output(name, value)
 
-    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str]) -> list[Any]:
+    def run(
+        self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str], shapes: Mapping[str, tuple[int, ...]] | None = None
+    ) -> list[Any]:
         """As `Binding.run`, with arrays alone; everything that is asked for comes to the CPU."""
         with self._lock:
             for name, array in feeds.items():

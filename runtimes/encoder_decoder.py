@@ -16,7 +16,7 @@ from zen_edge.manifest import STATES_MASK, Graph, Manifest
 from zen_edge.runtimes.batching import pad_features
 from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.providers import Device, find_provider
-from zen_edge.runtimes.session import Session
+from zen_edge.runtimes.session import Session, Shapes
 from zen_edge.runtimes.sized_session import SizedSession
 
 
@@ -105,7 +105,7 @@ class EncoderDecoder:
         if self._cut is None:
             past = {name: np.ascontiguousarray(value.numpy()[:, :, :length]) for name, value in cache.past.items()}
         else:
-            past = self._moved_by(self._cut, {"length": np.array([length])}, cache.past)
+            past = self._moved_by(self._cut, {"length": np.array([length])}, cache.past, self._shapes(self._moved, cache.rows, length))
         return Cache(cache.cross, past, cache.mask, cache.rows, length)
 
     def positions_left(self, cache: Cache) -> float:
@@ -121,6 +121,7 @@ class EncoderDecoder:
             self._feeds(ids, cache, top_k, log_sum_exp),
             ("top_scores", "top_ids", "logits", *(("log_sum_exp",) if log_sum_exp else ()), *self._present),
             self._kept,
+            self._shapes(self._present, R, cache.length + S),
             rows=ids.size,
         )
         past = dict(zip(self._past, map(found.__getitem__, self._present), strict=True))
@@ -144,17 +145,23 @@ class EncoderDecoder:
             cross = dict(zip(self._cross, moved.values(), strict=True))
             cache = replace(cache, cross=cross, mask=None if cache.mask is None else np.ascontiguousarray(cache.mask[input_index]))
         if beam_index is not None:
-            past = self._gather(cache.past, beam_index) if cache.length else self._empty(len(beam_index))
+            shapes = self._shapes(self._moved, len(beam_index), cache.length)
+            past = self._gather(cache.past, beam_index, shapes) if cache.length else self._empty(len(beam_index))
             cache = replace(cache, past=past, rows=len(beam_index))
         return cache
 
-    def _gather(self, values: dict[str, Any], rows: Ids) -> dict[str, Any]:
-        return self._moved_by(self._reorder, {"beam_index": np.ascontiguousarray(rows, np.int64)}, values)
+    def _gather(self, values: dict[str, Any], rows: Ids, shapes: Shapes | None = None) -> dict[str, Any]:
+        return self._moved_by(self._reorder, {"beam_index": np.ascontiguousarray(rows, np.int64)}, values, shapes)
 
-    def _moved_by(self, session: Session, told: Mapping[str, Ids], values: dict[str, Any]) -> dict[str, Any]:
+    def _moved_by(self, session: Session, told: Mapping[str, Ids], values: dict[str, Any], shapes: Shapes | None) -> dict[str, Any]:
         """values: by the names of `past`."""
-        found = session.run({**told, **values}, self._moved, self._kept)
+        found = session.run({**told, **values}, self._moved, self._kept, shapes)
         return dict(zip(values, found.values(), strict=True))
+
+    def _shapes(self, names: Sequence[str], rows: int, length: int) -> Shapes:
+        """Of keys and values of so many positions."""
+        heads, head_size = self._head_shape
+        return dict.fromkeys(names, (rows, heads, length, head_size))
 
     def _empty(self, rows: int) -> dict[str, Any]:
         """Keys and values before the first word, (R,N,0,H)."""

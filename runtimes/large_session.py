@@ -15,9 +15,10 @@ from threading import Lock
 from typing import Any
 
 from zen_edge.errors import OptionError
+from zen_edge.manifest import Graph
 from zen_edge.runtimes import memory
-from zen_edge.runtimes.providers import Provider
-from zen_edge.runtimes.session import Session
+from zen_edge.runtimes.providers import Provider, for_graph
+from zen_edge.runtimes.session import Session, Shapes
 
 SPARE = 1.25  # times the graph's bytes: what packing must find free
 
@@ -25,8 +26,9 @@ SPARE = 1.25  # times the graph's bytes: what packing must find free
 class LargeSession(Session):
     """A session that packs its weights at the first run, if its graph is large and nothing else was asked for around its opening."""
 
-    def __init__(self, path: Path, provider: Provider, threads: int | None, size: int, graph: bytes | None = None) -> None:
-        """size: the graph's bytes, as the manifest tells; the rest as for `Session`. OptionError for mapping where the provider copies weights to its own memory."""
+    def __init__(self, path: Path, provider: Provider, threads: int | None, described: Graph, graph: bytes | None = None) -> None:
+        """described: the graph in the manifest; the rest as for `Session`. OptionError for mapping where the provider copies weights to its own memory."""
+        provider, size = for_graph(provider, described), described.size
         mode, on_cpu = memory.mode(), provider.device == "cpu"
         if mode == "mapped" and not on_cpu:
             raise OptionError(f"memory 'mapped' is for the CPU; {provider.device} copies the weights to its own memory: leave it out.")
@@ -37,10 +39,12 @@ class LargeSession(Session):
         self._packing = Lock()
         self._packed: Session | None = None
 
-    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str] = frozenset()) -> dict[str, Any]:
+    def run(
+        self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str] = frozenset(), shapes: Shapes | None = None
+    ) -> dict[str, Any]:
         if self._size:
             with self._packing:  # by one thread, once
                 if self._size and memory.room() >= SPARE * self._size:
                     self._packed = self._open()
                 self._size = 0
-        return super().run(feeds, outputs, on_device) if self._packed is None else self._packed.run(feeds, outputs, on_device)
+        return super().run(feeds, outputs, on_device, shapes) if self._packed is None else self._packed.run(feeds, outputs, on_device, shapes)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zen_edge.errors import MissingDependencyError, OptionError
+from zen_edge.manifest import Graph
 from zen_edge.runtimes.installed import build, onnxruntime
 from zen_edge.runtimes.libraries import advice, missing
 from zen_edge.runtimes.nvidia import Reason, driver, why_no_gpu
@@ -26,7 +27,7 @@ class Provider:
     """Where the graphs of a bundle run.
 
     device: as on the command line, or the provider's own name. memory: where tensors that stay between steps live, as ONNX Runtime names it. options: the
-    provider's. slower: ONNX Runtime's own fusions whose kernels there are slower than what they replace. then: the providers that take what the first
+    provider's. slower: ONNX Runtime's own fusions that are left out, whose kernels there are slower than what they replace. then: the providers that take what the first
     does not. device_id: which of several. why: how it was chosen. binds: whether runs bind their values to memory of the device, which is faster
     where that is not the CPU's. cuda_graphs: record a run once and play it again.
     """
@@ -90,6 +91,13 @@ def find_provider(device: Device, device_id: int = 0) -> Provider:
     if reason is not None:
         raise MissingDependencyError(f"{reason}; or use --device cpu.")
     return _numbered(replace(row, why=f"{device} was asked for."), device_id)
+
+
+def for_graph(provider: Provider, graph: Graph) -> Provider:
+    """`provider`, without ONNX Runtime's fusion that ends the process where a graph has numbers in half precision: layouts of convolutions for the CPU, tried in
+    every graph, read what casting its weights left behind (1.32.0: a segmentation fault as a session opens, of FSMT's and Parakeet's graphs among others)."""
+    half = any("float16" in kind.inputs for kind in graph.nodes)
+    return replace(provider, slower=(*provider.slower, "NchwcTransformer")) if half else provider
 
 
 def _numbered(row: Provider, device_id: int) -> Provider:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from zen_edge import compared_on
 from zen_edge.attention_map import attention_file
-from zen_edge.manifest import Manifest
+from zen_edge.manifest import Graph, Manifest
 from zen_edge.parity import OutputDifference, bisect, compare_outputs, difference, tolerance_of
 
 if TYPE_CHECKING:
@@ -111,19 +111,19 @@ def first_of(
     graph: str, feeds: Mapping[str, Array], fresh: Path, folder: Path, manifest: Manifest
 ) -> tuple[OutputDifference | None, dict[str, Array]]:
     """The first difference within one graph, and every tensor of the fresh one."""
-    order, expected = _every_tensor(fresh / f"{graph}.onnx", feeds)
-    _, given = _every_tensor(folder / manifest.graph(graph).file, feeds)
+    order, expected = _every_tensor(fresh / f"{graph}.onnx", manifest.graph(graph), feeds)
+    _, given = _every_tensor(folder / manifest.graph(graph).file, manifest.graph(graph), feeds)
     found = bisect(order, expected, given, tolerance_of(manifest.precision))
     return found and replace(found, name=f"{graph}.{found.name}"), expected
 
 
-def _every_tensor(path: Path, feeds: Mapping[str, Array]) -> tuple[list[str], dict[str, Array]]:
+def _every_tensor(path: Path, described: Graph, feeds: Mapping[str, Array]) -> tuple[list[str], dict[str, Array]]:
     from zen_edge.exporters.probe import with_every_output
-    from zen_edge.runtimes.providers import find_provider
+    from zen_edge.runtimes.providers import find_provider, for_graph
     from zen_edge.runtimes.session import Session
 
     graph, names = with_every_output(path)
-    session = Session(path, find_provider(compared_on.device()), None, graph=graph)
+    session = Session(path, for_graph(find_provider(compared_on.device()), described), None, graph=graph)
     found = session.run({name: feeds[name] for name in session.inputs}, names)
     return names, {name: value.numpy() for name, value in found.items()}
 
@@ -133,7 +133,7 @@ def open_graph(folder: Path, manifest: Manifest, name: str) -> Session:
     from zen_edge.runtimes.providers import find_provider
 
     graph = manifest.graph(name)
-    return LargeSession(folder / graph.file, find_provider(compared_on.device()), None, graph.size)
+    return LargeSession(folder / graph.file, find_provider(compared_on.device()), None, graph)
 
 
 def _padded(sources: Rows, reference: Reference, manifest: Manifest) -> tuple[Array, Array]:

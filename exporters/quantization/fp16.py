@@ -29,6 +29,7 @@ LEAST = float(np.finfo(np.float16).min)
 HEADROOM = 8  # how much larger than what was measured another input's numbers may be
 BETWEEN = ("past_", "cross_key_", "cross_value_", "present_", "moved_")  # names of what goes from graph to graph
 MOVES = {"Split", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Expand", "Identity", "Gather"}
+SIZED = {"Shape", "Size"}  # what reads no number, so that either precision will do
 BENDS = {"Relu", "Gelu", "QuickGelu", "FastGelu", "Tanh", "Sigmoid", "Erf"}
 WITH_CONSTANT = {"Add", "Mul"}
 BIAS, MASK = 5, 4  # their places among the inputs of MultiHeadAttention
@@ -54,7 +55,7 @@ def apply(graph: ir.Graph, chosen: Sequence[Part], between: bool, largest: Mappi
                 continue
             if node in nodes and i in _floats(node) and value not in made_half:
                 node.replace_input_with(i, _as_half(graph, value, casts, limited=node.op_type in ATTENTION and i == BIAS))
-            elif node not in nodes and value in made_half:
+            elif node not in nodes and value in made_half and node.op_type not in SIZED:
                 node.replace_input_with(i, _cast(graph, value, SINGLE, casts))
         if node in nodes and node.op_type == "MultiHeadAttention":
             node.attributes["mask_filter_value"] = ir.AttrFloat32("mask_filter_value", LEAST)

@@ -22,7 +22,7 @@ class FrameModel:
 
     def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> None:
         graph = manifest.graph("ctc")
-        self._session = LargeSession(folder / graph.file, find_provider(device), threads, graph.size)
+        self._session = LargeSession(folder / graph.file, find_provider(device), threads, graph)
         self.masked = "attention_mask" in self._session.inputs
         self._features = next(name for name in self._session.inputs if name != "attention_mask")
 

@@ -38,7 +38,7 @@ class Pipeline(Opened[Session]):
                 raise BundleError(f"the module's input {quoted(tensor.name)} is {tensor.dtype}, which this version does not take: export it again.")
         names = {tensor.name for tensor in self.inputs}
         self._shown = {tensor.name: shown_name(tensor.name, names) for tensor in self.outputs}
-        self._model = LargeSession(folder / graph.file, find_provider(device), threads, graph.size)
+        self._model = LargeSession(folder / graph.file, find_provider(device), threads, graph)
 
     def __call__(self, arrays: Mapping[str, Array] | None = None, /, **named: Array) -> dict[str, Array]:
         """The outputs by name. InputError for an array that is missing, unknown, or of another dtype or shape than the module takes."""

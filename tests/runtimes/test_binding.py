@@ -38,16 +38,40 @@ def test_tokens_are_those_of_the_default_path(request, load_bound, precision, op
 def test_only_ids_and_their_scores_come_to_the_cpu(demo_fp32, load_bound, monkeypatch):
     copied, kept, run = set(), set(), Binding.run
 
-    def watched(self, feeds, outputs, on_device):
+    def watched(self, feeds, outputs, on_device, shapes=None):
         copied.update(name for name in outputs if name not in on_device)
         kept.update(name for name in outputs if name in on_device)
-        return run(self, feeds, outputs, on_device)
+        return run(self, feeds, outputs, on_device, shapes)
 
     monkeypatch.setattr(Binding, "run", watched)
     with load_bound(demo_fp32) as pipeline:
         assert pipeline(LINES, num_beams=4) == load(demo_fp32, threads=1)(LINES, num_beams=4)
     assert copied == {"top_scores", "top_ids", "log_sum_exp"}
     assert {"logits", "cross_key_0", "present_value_1", "moved_key_0"} <= kept
+
+
+@pytest.mark.parametrize("options", SEARCHES[:2], ids=str)
+def test_a_step_allocates_nothing(demo_fp32, load_bound, monkeypatch, options):
+    """But where a power of two is passed, and the first time alone; the cache of an earlier step is as it was."""
+    made, place = [], Session._place
+
+    def watched(self, shape, dtype):
+        made.extend(shape if dtype is np.uint8 else ())
+        return place(self, shape, dtype)
+
+    monkeypatch.setattr(Session, "_place", watched)
+    with load_bound(demo_fp32) as pipeline:
+        once = pipeline(LINES, **options)
+        needed, made[:] = set(made), []
+        assert len(needed) > 1 and all(size & (size - 1) == 0 for size in needed)
+        assert pipeline(LINES, **options) == once
+        assert made == []
+        model, ids = pipeline._model, np.array([[3], [4]])
+        _, held = model.step(ids, model.encode(np.array([[5, 6], [7, 0]]), np.array([[1, 1], [1, 0]])), top_k=2, log_sum_exp=True)
+        (first, after), *_ = [model.step(ids, held, top_k=2, log_sum_exp=True) for _ in range(3)]
+        again, _ = model.step(ids, after, top_k=2, log_sum_exp=True)
+        assert np.array_equal(model.step(ids, held, top_k=2, log_sum_exp=True)[0].top_scores, first.top_scores)
+        assert np.array_equal(model.step(ids, after, top_k=2, log_sum_exp=True)[0].top_scores, again.top_scores)
 
 
 FIXED = """<ir_version: 10, opset_import: ["" : 21]> g (float[3,4] x, int64[1] n) => (float[3,4] y, int64[1] m) { y = Add(x, x) m = Add(n, n) }"""

@@ -10,6 +10,7 @@ import pytest
 
 from zen_edge.errors import OptionError
 from zen_edge.exporters.weights import save_graphs
+from zen_edge.manifest import Graph
 from zen_edge.runtimes import memory
 from zen_edge.runtimes.large_session import LargeSession
 from zen_edge.runtimes.providers import Provider, find_provider
@@ -30,7 +31,11 @@ def graph(tmp_path_factory) -> Path:
 
 def opened(graph: Path, mode: str | None = None, size: int = memory.LARGE) -> LargeSession:
     with memory.keeping(mode):
-        return LargeSession(graph, find_provider("cpu"), 1, size)
+        return LargeSession(graph, find_provider("cpu"), 1, described(size))
+
+
+def described(size: int) -> Graph:
+    return Graph("g", "g.onnx", size, (), (), SIDE * SIDE, {"MatMul": 1}, 0, 0, ())
 
 
 def said(session: LargeSession) -> np.ndarray:
@@ -96,7 +101,7 @@ def test_what_is_refused(graph):
         opened(graph, "ram")
     elsewhere = Provider("cuda", "CPUExecutionProvider", "cuda", {})
     with pytest.raises(OptionError, match=r"^memory 'mapped' is for the CPU"), memory.keeping("mapped"):
-        LargeSession(graph, elsewhere, 1, 0)
+        LargeSession(graph, elsewhere, 1, described(0))
 
 
 def test_room_is_the_narrowest_limit(tmp_path, monkeypatch):
