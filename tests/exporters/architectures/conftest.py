@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, ByT5Tokenizer
 
-from zen_edge import check
+from zen_edge import check, quantize
 from zen_edge.benchmarks.tiny import write_tiny
 from zen_edge.bundle import Bundle
 from zen_edge.exporters import export
@@ -103,17 +103,21 @@ def write_family(kinds: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def export_family(write_family: Callable[[str], tuple[Path, Any]]) -> Callable[..., Exported]:
-    """export_family(name, precision): the bundle, in fp32 checked against PyTorch on the way. Each once."""
-    written: dict[str, tuple[Path, Any]] = {}
+    """export_family(name, precision): the bundle, in fp32 checked against PyTorch on the way, in others quantized from that. Each once."""
     exported: dict[tuple[str, str], Exported] = {}
 
     def make(name: str, precision: str = "fp32") -> Exported:
         if (name, precision) not in exported:
-            folder, model = written[name] = written.get(name) or write_family(name)
-            # int8's tolerance is for trained weights; what these amplify is held by the tests' own bounds.
-            verify = check.verify if precision == "fp32" else None
-            bundle = export(folder, folder.parent / f"{folder.name}-{precision}", task="translation", precision=precision, verify=verify)
-            exported[name, precision] = Exported(FAMILIES[name], folder, model, AutoTokenizer.from_pretrained(folder), bundle)
+            if precision == "fp32":
+                folder, model = write_family(name)
+                bundle = export(folder, folder.parent / f"{folder.name}-fp32", task="translation", verify=check.verify)
+                made = Exported(FAMILIES[name], folder, model, AutoTokenizer.from_pretrained(folder), bundle)
+            else:
+                exact = make(name)
+                # Its tolerance is for trained weights; what these amplify is held by the tests' own bounds.
+                out = exact.checkpoint.parent / f"{exact.checkpoint.name}-{precision}"
+                made = replace(exact, bundle=quantize(exact.bundle.path, out, precision=precision, verify=False))
+            exported[name, precision] = made
         return exported[name, precision]
 
     return make

@@ -64,7 +64,6 @@ def test_in_a_padded_batch(export_family, keep_attention, name):
         assert seen.weights[kind].shape[-2:] == (S, T)
 
 
-@pytest.mark.sweep
 def allowed(reference: Reference, expected: dict[str, np.ndarray], *given: np.ndarray) -> dict[str, float]:
     """How far `expected` may be missed, by kind: PyTorch in double precision tells how exact its single precision is."""
     model = reference._model
@@ -78,6 +77,7 @@ def allowed(reference: Reference, expected: dict[str, np.ndarray], *given: np.nd
     return {kind: max(TOLERANCE, ROUNDING * float(np.abs(exact[kind] - weights).max())) for kind, weights in expected.items()}
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", sorted(IN_BLOCKS))
 def test_attention_in_blocks_is_refused(export_family, keep_attention, name):
     with pytest.raises(UnsupportedModelError, match="attends to a part of the tokens at a time"):
