@@ -11,6 +11,8 @@ from zen_edge.runtimes.decoding.step import Ids
 
 BATCH_TOKENS = 4096  # padded source tokens; more gains nothing on a CPU and costs memory
 BATCH_ROWS = 128  # rows that decode side by side
+CALL_TOKENS = 48  # padded source tokens that cost a CPU as much as a call of their own
+LEAST_GAIN = 0.1  # of all tokens; for less the outputs are not put together again
 
 
 def batches(lengths: Sequence[int], num_beams: int, batch_tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
@@ -25,6 +27,29 @@ def batches(lengths: Sequence[int], num_beams: int, batch_tokens: int = BATCH_TO
         batch.append(position)
     if batch:
         yield batch
+
+
+def close_lengths(lengths: Sequence[int]) -> list[list[int]]:
+    """Positions of inputs that an encoder could take side by side, shortest first, in the parts that cost it least: padding costs as much as words do,
+    and each call CALL_TOKENS of them. One part where others gain little."""
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    sizes = np.array([lengths[i] for i in order])
+    least, first = (
+        np.zeros(len(order) + 1),
+        np.zeros(len(order) + 1, np.int64),
+    )  # of the shortest so many: what they cost, where their last part begins
+    for end in range(1, len(order) + 1):
+        costs = least[:end] + np.arange(end, 0, -1) * sizes[end - 1] + CALL_TOKENS
+        first[end] = np.argmin(costs)
+        least[end] = costs[first[end]]
+    whole = sizes[-1] * len(order) + CALL_TOKENS if len(order) else 0
+    if least[-1] > (1 - LEAST_GAIN) * whole:
+        return [order] if order else []
+    parts, end = [], len(order)
+    while end:
+        parts.append(order[first[end] : end])
+        end = int(first[end])
+    return parts[::-1]
 
 
 def pad_features(rows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.manifest import Manifest
-from zen_edge.runtimes.batching import batches
+from zen_edge.runtimes.batching import batches, close_lengths
 from zen_edge.runtimes.providers import Device, find_provider
 from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.sized_session import SizedSession
@@ -29,7 +29,9 @@ class Encoder:
 
     def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> None:
         graph = manifest.graph("encoder")
-        self._session = SizedSession(folder / graph.file, find_provider(device), threads, graph)
+        provider = find_provider(device)
+        self._session = SizedSession(folder / graph.file, provider, threads, graph)
+        self._in_parts = provider.device == "cpu"
         self._axes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
         self._pad = {IDS: int(manifest.tokenizer.get("pad_token_id", 0))}
 
@@ -52,8 +54,9 @@ class Encoder:
         )
         for group in groups:
             for members in batches([lengths[place] for place in group], num_beams=1):
-                places = [group[member] for member in members]
-                yield from zip(places, self._batch([rows[place] for place in places]), strict=True)
+                for part in close_lengths([lengths[group[member]] for member in members]) if self._in_parts else [range(len(members))]:
+                    places = [group[members[at]] for at in part]
+                    yield from zip(places, self._batch([rows[place] for place in places]), strict=True)
 
     def feeds(self, rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
         """What the graph reads of rows side by side, by name, (B,T) each, or (B,M) of places."""

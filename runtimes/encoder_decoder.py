@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zen_edge.errors import InputError
 from zen_edge.manifest import STATES_MASK, Graph, Manifest
-from zen_edge.runtimes.batching import pad_features
+from zen_edge.runtimes.batching import close_lengths, pad_features
 from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.providers import Device, find_provider
 from zen_edge.runtimes.session import Session, Shapes
@@ -57,6 +57,7 @@ class EncoderDecoder:
         self._kept = frozenset((*self._cross, *self._present, *self._moved, "logits"))  # scores of all words are read by few rules only
         _, heads, _, head_size = next(tensor.shape for tensor in manifest.graph("decoder").inputs if tensor.name == self._past[0])
         self._head_shape = (int(heads), int(head_size))
+        self._in_parts = provider.device == "cpu" and not provider.binds  # elsewhere keys and values stay where they are made
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -64,7 +65,8 @@ class EncoderDecoder:
 
     def encode(self, ids: Ids, mask: NDArray[np.int64]) -> Cache:
         """ids and mask (B,T) -> the cache that decoding starts from, one row per input."""
-        cross = self._encoder.run({"input_ids": ids, "attention_mask": mask}, self._cross, self._kept, rows=ids.size)
+        parts = close_lengths(mask.sum(axis=1)) if self._in_parts and len(ids) > 1 else [range(len(ids))]
+        cross = self._encode(ids, mask) if len(parts) == 1 else self._encode_parts(ids, mask, parts)
         return Cache(cross, self._empty(len(ids)), mask, len(ids), 0)
 
     def encode_features(self, features: NDArray[np.float32]) -> Cache:
@@ -110,6 +112,23 @@ class EncoderDecoder:
 
     def positions_left(self, cache: Cache) -> float:
         return inf if self.max_target_length is None else self.max_target_length - cache.length
+
+    def _encode(self, ids: Ids, mask: NDArray[np.int64]) -> dict[str, Any]:
+        return self._encoder.run({"input_ids": ids, "attention_mask": mask}, self._cross, self._kept, rows=ids.size)
+
+    def _encode_parts(self, ids: Ids, mask: NDArray[np.int64], parts: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """The same keys and values of words, by a call for each part, which is padded to its own longest input; 0 beyond."""
+        heads, head_size = self._head_shape
+        cross: dict[str, Any] = {}
+        for part in parts:
+            longest = int(mask[part].sum(axis=1).max())
+            found = self._encode(np.ascontiguousarray(ids[part, :longest]), np.ascontiguousarray(mask[part, :longest]))
+            for name in self._cross:
+                values = found.pop(name).numpy()
+                if name not in cross:
+                    cross[name] = np.zeros((len(ids), heads, ids.shape[1], head_size), values.dtype)
+                cross[name][part, :, :longest] = values
+        return cross
 
     def _run(self, ids: Ids, cache: Cache, top_k: int, log_sum_exp: bool) -> tuple[dict[str, Any], Cache]:
         R, S = ids.shape

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import combinations, pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import zen_edge
-from zen_edge.runtimes.batching import BATCH_ROWS, BATCH_TOKENS, batches
+from zen_edge.runtimes.batching import BATCH_ROWS, BATCH_TOKENS, CALL_TOKENS, LEAST_GAIN, batches, close_lengths, pad
 
 psutil = pytest.importorskip("psutil")
 
@@ -50,6 +52,40 @@ def test_batches_hold_every_position_once_and_stay_within_the_budget():
         for batch in cut:
             rows = len(batch) * num_beams
             assert len(batch) == 1 or (rows <= BATCH_ROWS and len(batch) * max(lengths[i] for i in batch) <= BATCH_TOKENS)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_close_lengths_cost_least_of_all_ways_to_cut(seed):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 400, rng.integers(2, 9)).tolist()
+    inner = range(1, len(lengths))
+    ways = [[0, *at, len(lengths)] for number in range(len(lengths)) for at in combinations(inner, number)]
+    ranked = sorted(lengths)
+    costs = [sum((end - start) * ranked[end - 1] + CALL_TOKENS for start, end in pairwise(way)) for way in ways]
+    parts = close_lengths(lengths)
+    found = sum(len(part) * max(lengths[i] for i in part) + CALL_TOKENS for part in parts)
+    assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
+    assert [lengths[i] for part in parts for i in part] == ranked
+    assert found == (min(costs) if min(costs) <= (1 - LEAST_GAIN) * costs[0] else costs[0])  # costs[0]: in one part
+
+
+def test_close_lengths_cut_nothing_without_gain():
+    assert close_lengths([]) == [] and close_lengths([5]) == [[0]]
+    assert close_lengths([100] * 8) == [list(range(8))] and close_lengths([4, 3, 2, 1]) == [[3, 2, 1, 0]]
+
+
+@pytest.mark.parametrize("precision", ["pipeline", "int8"])
+def test_an_encoder_in_parts_gives_the_same_keys_and_values(precision, request, lines):
+    pipeline = request.getfixturevalue(precision)
+    model = pipeline._open_model()
+    rows = [pipeline._tokenizer.encode(line) for line in (lines[0], " ".join(lines[:4]), lines[1], " ".join(lines[4:12]), "tool")]
+    ids, mask = pad(rows, pipeline._tokenizer.pad_token_id)
+    assert len(close_lengths(mask.sum(axis=1))) > 2
+    whole, parts = model._encode(ids, mask), model.encode(ids, mask).cross
+    for name, values in parts.items():
+        for row, length in enumerate(mask.sum(axis=1)):
+            assert np.array_equal(values[row, :, :length], whole[name].numpy()[row, :, :length]), name
+        assert np.isfinite(values).all()
 
 
 def test_ten_thousand_lines_in_flat_memory(demo_int8: Path, lines):
