@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from zen_edge.benchmarks.engines import ANSWERS, EMBEDDING, SPEECH
 from zen_edge.benchmarks.measure import Measured
 from zen_edge.benchmarks.speech import plain_word_error_rate
 from zen_edge.inputs import Line
-from zen_edge.text_scores import chrf, rouge
+from zen_edge.text_scores import chrf, rouge, scores
 
-# chrF otherwise
+# chrF and BLEU otherwise
 SCORES = {
     "summarization": rouge,
     SPEECH: lambda texts, targets: {"WER": plain_word_error_rate(texts, targets)},
@@ -100,7 +101,7 @@ def time_ratio(seconds: Sequence[float], baseline: Sequence[float]) -> dict[str,
 
 
 def quality(measured: Measured, reference: Measured | None, lines: Sequence[Line], task: str = "translation") -> dict[str, Any]:
-    """Against the targets, where every line has one, chrF, or ROUGE for summarization; and chrF against the texts of the reference engine."""
+    """Against the targets, where every line has one, chrF and BLEU, or ROUGE for summarization; and chrF against the texts of the reference engine."""
     seen = sorted(measured.texts)
     texts = [measured.texts[line] for line in seen]
     found: dict[str, Any] = {"lines": len(seen)}
@@ -108,7 +109,7 @@ def quality(measured: Measured, reference: Measured | None, lines: Sequence[Line
         return found | (_cosines(measured, reference, seen) if reference is not None and reference.texts.keys() >= measured.texts.keys() else {})
     targets = [target for line in seen if (target := lines[line].target) is not None]
     if len(targets) == len(seen):
-        scored = SCORES.get(task, lambda *given: {"chrF": chrf(*given)})(texts, targets)
+        scored = SCORES.get(task, partial(scores, task))(texts, targets)
         found |= {name.lower().replace("-", "_"): round(score, 2) for name, score in scored.items()}
     if reference is not None and reference.texts.keys() >= measured.texts.keys():
         others = [reference.texts[line] for line in seen]

@@ -36,7 +36,7 @@ SPEECH_COLUMNS = {
     "ms/token": "decoder_ms_per_token",
     "x real time": "real_time_factor",
 }
-SCORES = {"EM/F1": ("em", "f1"), "chrF": ("chrf",), "WER %": ("wer",), "ROUGE-1/2/L": ("rouge_1", "rouge_2", "rouge_l")}
+SCORES = {"EM/F1": ("em", "f1"), "chrF/BLEU": ("chrf", "bleu"), "WER %": ("wer",), "ROUGE-1/2/L": ("rouge_1", "rouge_2", "rouge_l")}
 
 
 def columns(report: dict[str, Any]) -> tuple[str, ...]:
@@ -48,7 +48,9 @@ def score_name(report: dict[str, Any]) -> str:
     task = report["setting"].get("task")
     if task in ("question-answering", "text-embedding"):
         return "EM/F1" if task == "question-answering" else "-"
-    return "WER %" if is_speech(report) else "ROUGE-1/2/L" if report["setting"].get("task") == "summarization" else "chrF"
+    if is_speech(report) or report["setting"].get("task") == "summarization":
+        return "WER %" if is_speech(report) else "ROUGE-1/2/L"
+    return "chrF/BLEU" if any("bleu" in row["quality"] for row in report["cases"]) else "chrF"
 
 
 def is_speech(report: dict[str, Any]) -> bool:
@@ -71,7 +73,7 @@ def scores(row: dict[str, Any]) -> list[str]:
     """Against the targets, and against the texts of the reference engine."""
     quality = row["quality"]
     found = next((keys for keys in SCORES.values() if keys[0] in quality), ())
-    against_targets = "/".join(f"{quality[key]:.1f}" for key in found) or "-"
+    against_targets = "/".join(f"{quality[key]:.1f}" for key in found if key in quality) or "-"
     if "cosine_min" in quality:
         return [against_targets, f"{quality['cosine_min']:.4f}"]
     return [against_targets, f"{quality['agreement_chrf']:.1f}" if "agreement_chrf" in quality else "-"]

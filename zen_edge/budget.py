@@ -113,7 +113,7 @@ def confirmed(recipes: Sequence[Recipe], place: int, loss: Callable[[Recipe], fl
     """The place of the first recipe, going back from `place`, that is within the budget on the lines held out; 0 if none of a few is."""
     step = max(1, place // STEPS_BACK)
     while place > 0 and loss(recipes[place]) > most:
-        place = max(0, place - step)
+        place = max(1, place - step) if place > 1 else 0
     return place
 
 

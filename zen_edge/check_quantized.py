@@ -45,6 +45,10 @@ class Probe:
         logits = self._follow(folder, manifest, own if cross is None else cross)
         return {**self._masked("encoder", own), "decoder.logits": logits}
 
+    def decoded(self, folder: Path, cross: Mapping[str, Array]) -> dict[str, Array]:
+        """{"decoder.logits"} with what an encoder returned."""
+        return {"decoder.logits": self._follow(folder, read_manifest(folder), cross)}
+
     def cross(self, folder: Path) -> dict[str, Array]:
         """Keys and values of the decoder's layers, padding and all."""
         manifest = read_manifest(folder)

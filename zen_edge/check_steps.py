@@ -56,11 +56,14 @@ class StepProbe:
 
     def outputs(self, folder: Path, cross: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """{"graph.output": values}. cross: what the encoder hands on, in place of the bundle's own."""
-        manifest = read_manifest(folder)
         own = self.cross(folder)
+        told = {f"encoder.{name}": value for name, value in own.items() if value.dtype.kind == "f"}
+        return told | self.decoded(folder, own if cross is None else cross)
+
+    def decoded(self, folder: Path, cross: Mapping[str, Array]) -> dict[str, Array]:
+        """{"decoder.logits"} with what an encoder hands on."""
         ids, seen = self.forced
-        logits = along(folder, manifest, own if cross is None else cross, self.mask, ids)["logits"]
-        return {**{f"encoder.{name}": value for name, value in own.items() if value.dtype.kind == "f"}, "decoder.logits": logits[seen]}
+        return {"decoder.logits": along(folder, read_manifest(folder), cross, self.mask, ids)["logits"][seen]}
 
     def cross(self, folder: Path) -> dict[str, Array]:
         return encoded(folder, read_manifest(folder), self.ids, self.mask)

@@ -15,6 +15,7 @@ from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError
 from zen_edge.files import MANIFEST, new_folder
 from zen_edge.inputs import Line, Question, read_lines, read_questions
 from zen_edge.manifest import Manifest, read_manifest
+from zen_edge.probed import Layers
 from zen_edge.recipe import GROUPS, PRECISIONS, Recipe
 from zen_edge.sensitivity import Measure
 from zen_edge.text_scores import require_scores
@@ -22,6 +23,7 @@ from zen_edge.text_scores import require_scores
 Tell = Callable[[str], None]
 Advance = Callable[[str, int, int], None]
 """(what is measured next, how many are done, of how many)"""
+TOLD = 6  # parts of a recipe, in an error
 FEWEST = 16  # lines, half of them held out
 
 
@@ -103,45 +105,62 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
     lines = _lines(inputs, asked, manifest.task)
     kept = out.parent / f".{out.name[:50]}.search.json"
     key = hashlib.sha256(f"{(bundle / MANIFEST).read_text()} {lines} {asked.metric} in turns".encode()).hexdigest()
-    with new_folder(out, force=force) as folder:
-        measure = Measure(
-            bundle, manifest.task, asked, (lines[::2], lines[1::2]), lambda into, recipe: write(bundle, into, recipe, _silent), kept, key
-        )
+    layers = _layers(bundle)
+    with (
+        new_folder(out, force=force) as folder,
+        Measure(
+            bundle, manifest.task, asked, (lines[::2], lines[1::2]), lambda into, recipe: write(bundle, into, recipe, _silent), kept, key, layers
+        ) as measure,
+    ):
+        advance("fp32", 0, 1)
+        measure.begin()
         fp32 = _point("fp32", measure, Recipe.uniform("fp32"))
-        layers = _layers(bundle)
-        alone = _sensitivities(measure, layers, fastest, advance)
-        changeable = parts_to_try(layers)
+        wanted = _to_try(layers, fastest)
+        alone = _sensitivities(measure, wanted, advance)
+        changeable = parts_to_try(_by_group(layers))
         recipes = path([_trial(point, fp32, fastest) for point in alone if point.name.split()[0] in changeable])
         if len(recipes) == 1:
             raise CheckFailedError(
                 f"no part of the bundle is {'faster, by more than its times vary,' if fastest else 'smaller'} in another precision: stay with fp32"
                 f"{', or search for the smallest without --fastest' if fastest else ''}."
             )
-
-        def loss(half: int) -> Callable[[Recipe], float]:
-            def measured(recipe: Recipe) -> float:
-                advance(f"recipe {recipes.index(recipe)} of {len(recipes) - 1}", len(alone), len(alone))
-                return measure.loss(recipe, half)
-
-            return measured
-
-        within = furthest(recipes, loss(0), asked.most)
-        place = confirmed(recipes, within, loss(1), asked.most)
+        within = furthest(recipes, _losses(measure, recipes, 0, len(alone), advance), asked.most)
+        place = confirmed(recipes, within, _losses(measure, recipes, 1, len(alone), advance), asked.most)
         tried = tuple(
             replace(_point(f"recipe {i}", measure, recipe), loss=measure.loss(recipe, 0))
             for i, recipe in enumerate(recipes)
-            if i and measure.has_loss(recipe)
+            if i and measure.known_loss(recipe, 0) is not None
         )
         if place == 0:
-            best = min(tried, key=lambda point: point.loss or 0.0, default=fp32)
-            raise CheckFailedError(
-                f"no recipe is within {budget} on the lines searched and those held out: the best found loses {best.loss or 0:.3g} at {best.megabytes:.1f} MB "
-                f"({fp32.megabytes:.1f} MB in fp32). Give more lines, or a wider budget."
-            )
+            raise CheckFailedError(_refused(asked, fp32, tried, measure))
         made = write(bundle, folder, recipes[place], _silent)
         chosen = next(point for point in tried if point.recipe == recipes[place])
+        held_out = measure.loss(recipes[place], 1)
     measure.forget()
-    return Found(replace(made, path=out), asked, fp32, tuple(alone), tried, chosen, measure.loss(recipes[place], 1))
+    return Found(replace(made, path=out), asked, fp32, tuple(alone), tried, chosen, held_out)
+
+
+def _losses(measure: Measure, recipes: Sequence[Recipe], half: int, done: int, advance: Advance) -> Callable[[Recipe], float]:
+    """A recipe's loss on half of the lines, told on the way; what it costs is measured while its bundle is there."""
+
+    def measured(recipe: Recipe) -> float:
+        advance(f"recipe {recipes.index(recipe)} of {len(recipes) - 1}{', lines held out' if half else ''}", done, done)
+        measure.alone(recipe)
+        return measure.loss(recipe, half)
+
+    return measured
+
+
+def _refused(budget: Budget, fp32: Point, tried: Sequence[Point], measure: Measure) -> str:
+    """What was nearest to the budget, in words."""
+    worst = {point.name: max(loss for half in (0, 1) if (loss := measure.known_loss(point.recipe, half)) is not None) for point in tried}
+    best = min(tried, key=lambda point: worst[point.name])
+    changed = [f"{part} in {precision}" for part, precision in best.recipe.parts.items() if precision != "fp32"]
+    some = ", ".join(changed[:TOLD]) + (f" and {len(changed) - TOLD} more" if len(changed) > TOLD else "")
+    return (
+        f"no recipe loses {budget.most:.3g} of {budget.metric} or less both on the lines searched and on those held out: the best found loses {worst[best.name]:.3g}, "
+        f"with {some}, at {best.megabytes:.1f} MB ({fp32.megabytes:.1f} MB in fp32). Give more lines, or a wider budget."
+    )
 
 
 def _silent(step: str) -> None:
@@ -163,24 +182,31 @@ def _lines(inputs: Path, budget: Budget, task: str) -> Sequence[Line | Question]
     return lines
 
 
-def _layers(bundle: Path) -> dict[str, list[int]]:
-    """The layers that each group of the bundle's weights has, [] for one that is not told apart."""
+def _layers(bundle: Path) -> Layers:
     import onnx_ir as ir
 
     from zen_edge.exporters.quantization.parts import parts
 
+    graphs = read_manifest(bundle).graphs
+    return {graph.name: {(part.group, part.layer) for part in parts(ir.load(bundle / graph.file).graph)} for graph in graphs}
+
+
+def _by_group(layers: Layers) -> dict[str, list[int]]:
+    """The layers of each group that has weights, [] for one whose layers are not told apart."""
     found: dict[str, set[int]] = {}
-    for graph in read_manifest(bundle).graphs:
-        for part in parts(ir.load(bundle / graph.file).graph):
-            found.setdefault(part.group, set()).update(() if part.layer is None else (part.layer,))
-    return {group: sorted(layers) for group, layers in found.items()}
+    for group, layer in (part for held in layers.values() for part in held):
+        found.setdefault(group, set()).update(() if layer is None else (layer,))
+    return {group: sorted(numbers) for group, numbers in found.items()}
 
 
-def _sensitivities(measure: Measure, layers: dict[str, list[int]], fastest: bool, advance: Advance) -> list[Point]:
-    """Every group, and then every layer of those that have several."""
-    groups = [group for group in GROUPS if group in layers]
+def _to_try(layers: Layers, fastest: bool) -> list[tuple[str, str]]:
+    """Every group in each precision, and then every layer of those that have several."""
+    groups = [group for group in GROUPS if group in _by_group(layers)]
     wanted = [(group, precision) for group in groups for precision in (QUICK if fastest else TRIED)]
-    wanted += [(part, precision) for part in parts_to_try(layers) if part not in groups for precision in OF_LAYERS[fastest]]
+    return wanted + [(part, precision) for part in parts_to_try(_by_group(layers)) if part not in groups for precision in OF_LAYERS[fastest]]
+
+
+def _sensitivities(measure: Measure, wanted: Sequence[tuple[str, str]], advance: Advance) -> list[Point]:
     found = []
     for done, (part, precision) in enumerate(wanted):
         advance(f"{part} in {precision}", done, len(wanted))

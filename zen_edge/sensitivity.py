@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,25 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from zen_edge.answer_scores import answer_scores
 from zen_edge.budget import SCORES, Budget
-from zen_edge.check_quantized import Probe, probe
-from zen_edge.check_steps import StepProbe
 from zen_edge.errors import InputError, ZenEdgeError
 from zen_edge.files import reason, write_whole
 from zen_edge.inputs import Line, Question
 from zen_edge.manifest import read_manifest
-from zen_edge.parity import cosine
+from zen_edge.probed import Layers, Probed
 from zen_edge.recipe import Recipe
 from zen_edge.text_scores import scores
 
-Array = npt.NDArray[Any]
 Write = Callable[[Path, Recipe], object]
 Lines = Line | Question
-PROBED = 32  # lines whose outputs are compared
 TIMED = 6  # lines, one at a time
+ROUND_S = 0.1  # fewer lines, one at least, where fp32 takes longer for them
 ROUNDS = 5
 KEPT = {
     "alone": {"error", "bytes", "seconds", "spread"},
@@ -39,29 +35,65 @@ KEPT = {
 
 
 class Measure:
-    """The fp32 bundle, and what recipes make of it. halves: the lines to search on, and those held out."""
+    """The fp32 bundle, and what recipes make of it. halves: the lines to search on, and those held out. To be left by `with`."""
 
     def __init__(
-        self, bundle: Path, task: str, budget: Budget, halves: tuple[Sequence[Lines], Sequence[Lines]], write: Write, kept: Path, key: str
+        self,
+        bundle: Path,
+        task: str,
+        budget: Budget,
+        halves: tuple[Sequence[Lines], Sequence[Lines]],
+        write: Write,
+        kept: Path,
+        key: str,
+        layers: Layers,
     ) -> None:
-        """write: makes a bundle of a recipe in a folder. kept: where what was measured is kept; key: what it was measured on, other results are not taken."""
+        """write: makes a bundle of a recipe in a folder. kept: where what was measured is kept, and beside it the bundle that is measured; key: what it was
+        measured on, other results are not taken."""
         self.bundle, self.task, self.budget, self.halves, self._write, self._kept, self._key = bundle, task, budget, halves, write, kept, key
         self._found: dict[str, dict[str, float]] = {}
         with suppress(FileNotFoundError):
             self._found = _read_kept(kept, key)
-        self._probes: list[tuple[Probe | StepProbe, dict[str, Array]] | None] = [None, None]
+        self._made, self._of = kept.with_suffix(""), Recipe.uniform("fp32")  # the bundle that was made last, and its recipe
+        self._probed = Probed(bundle, task == "speech-recognition", layers, self._sources)
+        self._timed: tuple[Any, list[Any]] | None = None
+
+    def __enter__(self) -> Measure:
+        shutil.rmtree(self._made, ignore_errors=True)  # of a search that was killed
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._timed is not None:
+            self._timed[0].close()
+        shutil.rmtree(self._made, ignore_errors=True)
+
+    def begin(self) -> None:
+        """InputError for lines that fp32 cannot answer, all of them, before anything else is measured."""
+        if self.budget.metric not in SCORES:
+            for half in (0, 1):
+                self._sources(half)
+            return
+        wrong: list[str] = []
+        for half, lines in enumerate(self.halves):
+            if f"score {half}" not in self._found:
+                answers = self._answers(self.bundle, half)
+                wrong += [f"{_text(line)[:80]!a}: {told}" for line, told in zip(lines, answers, strict=True) if isinstance(told, ZenEdgeError)]
+                if not wrong:
+                    self._keep(f"score {half}", {"score": self._score(half, answers)})
+        if wrong:
+            raise InputError(f"{len(wrong)} of {sum(map(len, self.halves))} lines cannot be measured, leave them out: {wrong[0]}")
 
     def alone(self, recipe: Recipe) -> dict[str, float]:
         """ "error": 1 - the lowest cosine of the outputs; "bytes": of the bundle; "seconds": of a few lines one at a time, and their "spread"."""
-        return self._measured(recipe, "alone", self._cost)
+        return self._measured(recipe, "alone", lambda folder: self._cost(folder, recipe))
 
     def loss(self, recipe: Recipe, half: int) -> float:
         """By the budget's metric, on the lines to search on (0) or those held out (1)."""
-        return self._measured(recipe, f"loss {half}", lambda folder: {"loss": self._loss(folder, half)})["loss"]
+        return self._measured(recipe, f"loss {half}", lambda folder: {"loss": self._loss(folder, recipe, half)})["loss"]
 
-    def has_loss(self, recipe: Recipe) -> bool:
-        """Whether it was measured on the lines to search on."""
-        return _name(recipe, "loss 0") in self._found
+    def known_loss(self, recipe: Recipe, half: int) -> float | None:
+        """None where it was not measured."""
+        return self._found.get(_name(recipe, f"loss {half}"), {}).get("loss")
 
     def forget(self) -> None:
         self._kept.unlink(missing_ok=True)
@@ -69,40 +101,41 @@ class Measure:
     def _measured(self, recipe: Recipe, what: str, measure: Callable[[Path], dict[str, float]]) -> dict[str, float]:
         name = _name(recipe, what)
         if name not in self._found:
-            if recipe == Recipe.uniform("fp32"):
-                self._found[name] = measure(self.bundle)
-            else:
-                with tempfile.TemporaryDirectory() as folder:
-                    self._write(Path(folder), recipe)
-                    self._found[name] = measure(Path(folder))
-            with suppress(OSError):  # where nothing can be kept, the search is not resumed
-                write_whole(self._kept, json.dumps({"key": self._key, "found": self._found}))
+            self._keep(name, measure(self._folder(recipe)))
         return self._found[name]
 
-    def _cost(self, folder: Path) -> dict[str, float]:
-        cosine, _ = self._outputs(folder, 0)
-        return {"error": 1 - cosine, "bytes": float(sum(file.stat().st_size for file in folder.iterdir())), **self._seconds(folder)}
+    def _keep(self, name: str, told: dict[str, float]) -> None:
+        self._found[name] = told
+        with suppress(OSError):  # where nothing can be kept, the search is not resumed
+            write_whole(self._kept, json.dumps({"key": self._key, "found": self._found}))
 
-    def _loss(self, folder: Path, half: int) -> float:
-        if self.budget.metric not in SCORES:
-            cosine, tokens = self._outputs(folder, half)
-            return 1 - (cosine if self.budget.metric == "cosine" else tokens)
-        return self.budget.loss(self._score(self.bundle, half), self._score(folder, half))
+    def _folder(self, recipe: Recipe) -> Path:
+        """A bundle of `recipe`, which is there until another is asked for."""
+        if recipe == Recipe.uniform("fp32"):
+            return self.bundle
+        if recipe != self._of:
+            shutil.rmtree(self._made, ignore_errors=True)
+            self._of = Recipe.uniform("fp32")
+            try:
+                self._made.mkdir()
+            except OSError as error:
+                raise ZenEdgeError(f"cannot write beside OUT, in {str(self._made)!a}: {reason(error)}; choose another OUT") from None
+            self._write(self._made, recipe)
+            self._of = recipe
+        return self._made
 
-    def _outputs(self, folder: Path, half: int) -> tuple[float, float]:
-        """The lowest cosine of the outputs that leave the model with fp32's, and the share of rows with the same best entry."""
-        given = self._probes[half]
-        if given is None:
-            tried = probe(self.bundle, self._sources(half))
-            given = self._probes[half] = tried, _last(tried.outputs(self.bundle))
-        tried, expected = given
-        found = _last(tried.outputs(folder))
-        cosines = [cosine(expected[name].ravel(), found[name].ravel()) for name in expected]
-        same = [float((expected[name].argmax(axis=-1) == found[name].argmax(axis=-1)).mean()) for name in expected]
-        return min(cosines), min(same)
+    def _cost(self, folder: Path, recipe: Recipe) -> dict[str, float]:
+        error = 1 - self._probed.some(folder, recipe).cosine
+        return {"error": error, "bytes": float(sum(file.stat().st_size for file in folder.iterdir())), **self._seconds(folder)}
 
-    def _sources(self, half: int) -> list[Any] | None:
-        sources: list[Any] = [_pair(line) for line in self.halves[half]][:PROBED]
+    def _loss(self, folder: Path, recipe: Recipe, half: int) -> float:
+        if self.budget.metric in SCORES:
+            return self.budget.loss(self._found[f"score {half}"]["score"], self._score(half, self._answers(folder, half)))
+        found = self._probed.all(folder, recipe, half)
+        return 1 - (found.cosine if self.budget.metric == "cosine" else found.same)
+
+    def _sources(self, half: int) -> list[Any]:
+        sources: list[Any] = [_pair(line) for line in self.halves[half]]
         if self.task != "speech-recognition":
             return sources
         from zen_edge.runtimes.audio import load_extractor, read_audio
@@ -111,41 +144,55 @@ class Measure:
         rate = load_extractor(read_config(self.bundle)).sampling_rate
         return [read_audio(source, None, rate) for source in sources]
 
-    def _score(self, folder: Path, half: int) -> float:
-        name = f"score {half}"
-        if folder == self.bundle and name in self._found:
-            return self._found[name]["score"]
+    def _answers(self, folder: Path, half: int) -> list[Any]:
+        """What is said first of each line, or the error of one that cannot be answered."""
+        from zen_edge.runtimes import load
+
         lines = self.halves[half]
-        told = _answered(folder, lines) if self.task == "question-answering" else _said(self.task, folder, lines)
-        score = told[SCORES[self.budget.metric]]
-        if folder == self.bundle:
-            self._found[name] = {"score": score}
-        return score
+        with load(folder, device="cpu") as opened:
+            pipeline: Any = opened
+            if self.task == "question-answering":
+                asked = [{"question": line.question, "context": line.context} for line in lines if isinstance(line, Question)]
+                found = pipeline.generate_each(asked, handle_impossible_answer=_none_at_times(lines))
+            else:
+                options = {} if any(graph.name == "ctc" for graph in read_manifest(folder).graphs) else {"num_beams": 1}
+                found = pipeline.generate_each([_pair(line) for line in lines], **options)
+        return [told if isinstance(told, ZenEdgeError) else told[0] for told in found]
+
+    def _score(self, half: int, answers: Sequence[Any]) -> float:
+        lines = self.halves[half]
+        for line, told in zip(lines, answers, strict=True):
+            if isinstance(told, ZenEdgeError):
+                raise InputError(f"the line {_text(line)[:80]!a}: {told}")
+        texts = [told.text for told in answers]
+        if self.task == "question-answering":
+            found = answer_scores(texts, [line.answers for line in lines if isinstance(line, Question)])
+        else:
+            found = scores(self.task, texts, [str(line.target) for line in lines if isinstance(line, Line)])
+        return found[SCORES[self.budget.metric]]
 
     def _seconds(self, folder: Path) -> dict[str, float]:
         """Of processor time, which other processes disturb least; in turns with fp32, whose times change with the machine's as these do."""
         from zen_edge.runtimes import load
 
-        sources = [_pair(line) for line in self.halves[0]][:TIMED]
+        if self._timed is None:
+            self._timed = fp32, sources = load(self.bundle, device="cpu", threads=1), [_pair(line) for line in self.halves[0]][:TIMED]
+            _taken(fp32, sources[:1])
+            while len(sources) > 1 and _taken(fp32, sources) > ROUND_S:
+                del sources[-1]
+        fp32, sources = self._timed
         if folder == self.bundle:
-            with load(folder, device="cpu", threads=1) as opened:
-                taken = [_taken(opened, sources) for _ in range(ROUNDS)]
+            taken = [_taken(fp32, sources) for _ in range(ROUNDS)]
             return {"seconds": min(taken), "spread": float(np.median(taken)) - min(taken)}
-        fp32 = self.alone(Recipe.uniform("fp32"))["seconds"]
-        with load(self.bundle, device="cpu", threads=1) as before, load(folder, device="cpu", threads=1) as after:
-            pairs = [(_taken(before, sources), _taken(after, sources)) for _ in range(ROUNDS)]
+        whole = self.alone(Recipe.uniform("fp32"))["seconds"]
+        with load(folder, device="cpu", threads=1) as after:
+            pairs = [(_taken(fp32, sources), _taken(after, sources)) for _ in range(ROUNDS)]
         ratios = sorted(after / before for before, after in pairs)
-        return {"seconds": fp32 * float(np.median(ratios)), "spread": fp32 * (ratios[-2] - ratios[1]) / 2}  # without the two that are furthest out
+        return {"seconds": whole * float(np.median(ratios)), "spread": whole * (ratios[-2] - ratios[1]) / 2}  # without the two that are furthest out
 
 
 def _name(recipe: Recipe, what: str) -> str:
     return f"{what}: {json.dumps(dict(recipe.parts))}"
-
-
-def _last(outputs: dict[str, Array]) -> dict[str, Array]:
-    """What leaves the model: a decoder's scores, or what the only graph gives; whole numbers are left out."""
-    named = {name: value for name, value in outputs.items() if not name.startswith("encoder.cross_") and value.dtype.kind == "f"}
-    return {name: value.astype(np.float64) for name, value in named.items()}
 
 
 def _read_kept(path: Path, key: str) -> dict[str, dict[str, float]]:
@@ -171,6 +218,15 @@ def _pair(line: Lines) -> Any:
     return (line.question, line.context) if isinstance(line, Question) else line.source
 
 
+def _text(line: Lines) -> str:
+    return line.question if isinstance(line, Question) else line.source
+
+
+def _none_at_times(lines: Sequence[Lines]) -> bool:
+    """Whether "no answer" is right for some of the questions."""
+    return any(isinstance(line, Question) and "" in line.answers for line in lines)
+
+
 def _taken(pipeline: Any, sources: Sequence[Any]) -> float:
     start = time.process_time()
     for source in sources:
@@ -179,33 +235,3 @@ def _taken(pipeline: Any, sources: Sequence[Any]) -> float:
         else:
             pipeline(source)
     return time.process_time() - start
-
-
-def _said(task: str, folder: Path, lines: Sequence[Any]) -> dict[str, float]:
-    """The scores of the texts that are made of each line."""
-    from zen_edge.runtimes import load
-
-    with load(folder, device="cpu") as opened:
-        pipeline: Any = opened
-        options = {} if any(graph.name == "ctc" for graph in read_manifest(folder).graphs) else {"num_beams": 1}
-        found = pipeline.generate_each([line.source for line in lines], **options)
-    return scores(task, [_first(line.source, answers).text for line, answers in zip(lines, found, strict=True)], [str(line.target) for line in lines])
-
-
-def _answered(folder: Path, questions: Sequence[Any]) -> dict[str, float]:
-    """The scores of the answers to each question."""
-    from zen_edge.runtimes import load
-
-    none_at_times = any("" in one.answers for one in questions)
-    with load(folder, device="cpu") as opened:
-        pipeline: Any = opened
-        asked = [{"question": one.question, "context": one.context} for one in questions]
-        found = pipeline.generate_each(asked, handle_impossible_answer=none_at_times)
-    texts = [_first(one.question, answers).text for one, answers in zip(questions, found, strict=True)]
-    return answer_scores(texts, [one.answers for one in questions])
-
-
-def _first(source: str, answers: Any) -> Any:
-    if isinstance(answers, ZenEdgeError):
-        raise InputError(f"the line {source[:80]!a}: {answers}")
-    return answers[0]

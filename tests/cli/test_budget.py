@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
+import zen_edge
 from zen_edge import quantizing, sensitivity
+from zen_edge.demo import SUMMARIZER
+from zen_edge.inputs import read_lines
 from zen_edge.manifest import read_manifest
+from zen_edge.probed import Probed
+from zen_edge.recipe import Recipe
+from zen_edge.text_scores import scores
 
 LINES = Path(__file__).parents[1] / "data" / "descriptions.test.en-fr.jsonl"
+SUMMARIES = SUMMARIZER.folder.parent / SUMMARIZER.lines
 
 
 @pytest.fixture
@@ -48,6 +55,14 @@ def test_too_few_lines(zen, demo_fp32, few, tmp_path):
     )
 
 
+def test_a_line_longer_than_the_model_is_told_before_anything_else_is_measured(zen, demo_fp32, few, tmp_path):
+    few.write_text("".join(json.dumps({"source": "game " * count, "target": "jeu"}) + "\n" for count in [1] * 15 + [400, 300]), "utf-8")
+    done = zen("quantize", demo_fp32, tmp_path / "out", "--budget", "chrf=1", "--inputs", few)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "2 of 17 lines cannot be measured, leave them out: 'game game" in done.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["few.jsonl"]
+
+
 @pytest.mark.sweep
 def test_a_mixture_within_the_budget(zen, demo_fp32, few, tmp_path, monkeypatch):
     """Smaller than int8, and the words that fp32 says on the lines held out. Interrupted on the way, it goes on where it was."""
@@ -65,10 +80,12 @@ def test_a_mixture_within_the_budget(zen, demo_fp32, few, tmp_path, monkeypatch)
     assert zen(*arguments).exit_code == 130
     kept = tmp_path / ".out.search.json"
     assert len(json.loads(kept.read_text())["found"]) >= 11
+    (tmp_path / ".out.search").mkdir()  # as a search leaves it that is killed
+    (tmp_path / ".out.search" / "weights.bin").write_bytes(b"half")
     done = zen(*arguments)
     assert done.exit_code == 0, done.stderr
-    assert len({str(recipe) for recipe in made}) <= len(made) <= len({str(recipe) for recipe in made}) + 40  # losses are measured apart from costs
-    assert not kept.exists()
+    assert len(made) <= len({str(recipe) for recipe in made}) + 12  # a recipe is made once, and those that the lines held out are asked about again
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["few.jsonl", "out", "plot.png"]
     manifest = read_manifest(tmp_path / "out", hashes=True)
     assert len(set(manifest.recipe.values())) > 1
     assert (tmp_path / "out" / "weights.bin").stat().st_size < 0.26 * (demo_fp32 / "weights.bin").stat().st_size
@@ -80,9 +97,42 @@ def test_a_mixture_within_the_budget(zen, demo_fp32, few, tmp_path, monkeypatch)
 def test_a_budget_that_cannot_be_met(zen, demo_fp32, few, tmp_path, monkeypatch):
     """Nothing is kept but what was measured; the best that was found is told."""
     monkeypatch.setattr(
-        sensitivity.Measure, "loss", lambda self, recipe, half: self._measured(recipe, f"loss {half}", lambda folder: {"loss": 5.0})["loss"]
+        sensitivity.Measure, "loss", lambda self, recipe, half: self._measured(recipe, f"loss {half}", lambda folder: {"loss": 5.0 * half})["loss"]
     )
     done = zen("quantize", demo_fp32, tmp_path / "out", "--budget", "chrf=0.1", "--inputs", few)
     assert done.exit_code == 3
-    assert "the best found loses 5 at" in done.stderr.splitlines()[-1]
-    assert not (tmp_path / "out").exists()
+    assert "the best found loses 5, with " in done.stderr.splitlines()[-1]  # on the lines held out; on the others it was within the budget
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.search.json", "few.jsonl"]
+
+
+@pytest.mark.sweep
+def test_an_encoder_that_is_fp32s_is_not_run_again(demo_fp32, few, tmp_path):
+    """The likeness of a bundle with another decoder alone is told without its encoder, and is the same to the last bit."""
+    recipe = Recipe.uniform("fp32").changed("feed-forward.1", "int4").changed("self-attention", "int8")
+    (made := tmp_path / "made").mkdir()
+    quantizing.write(demo_fp32, made, recipe, lambda step: None)
+    sources = [line.source for line in read_lines(few)]
+    layers = quantizing._layers(demo_fp32)
+    whole = Probed(demo_fp32, False, {"encoder": {("feed-forward", 1)}}, lambda half: sources).some(made, recipe)
+    (made / "encoder.onnx").unlink()
+    assert Probed(demo_fp32, False, layers, lambda half: sources).some(made, recipe) == whole
+    assert whole.cosine < 1 - 1e-6
+
+
+@pytest.mark.sweep
+def test_a_summarizer_within_a_budget_of_rouge(zen, tmp_path):
+    bundle = zen_edge.export(SUMMARIZER.folder, tmp_path / "fp32", task="summarization").path
+    lines = tmp_path / "few.jsonl"
+    lines.write_text("".join(SUMMARIES.read_text("utf-8").splitlines(keepends=True)[:16]), "utf-8")
+    done = zen("quantize", bundle, tmp_path / "out", "--budget", "rouge=3", "--inputs", lines)
+    assert done.exit_code == 0, done.stderr
+    assert "loss of rouge" in " ".join(done.stdout.split())
+    with zen_edge.load(bundle) as before, zen_edge.load(tmp_path / "out") as after:
+        held_out = read_lines(lines)[1::2]
+        texts = [
+            [hypotheses[0].text for hypotheses in pipeline.generate_each([line.source for line in held_out], num_beams=1)]
+            for pipeline in (before, after)
+        ]
+    fp32, found = (scores("summarization", told, [line.target for line in held_out])["ROUGE-L"] for told in texts)
+    assert fp32 - found <= 3
+    assert (tmp_path / "out" / "weights.bin").stat().st_size < 0.5 * (bundle / "weights.bin").stat().st_size

@@ -67,8 +67,9 @@ def test_nothing_is_faster_for_certain(answering, asked, tmp_path, monkeypatch):
 def test_times_are_taken_in_turns_with_fp32(answering, asked, tmp_path):
     questions = read_questions(asked)
     write = lambda folder, recipe: quantize_bundle(answering, folder, recipe, lambda step: None)  # noqa: E731
-    measure = Measure(answering, "question-answering", Budget.parse("f1=1"), (questions, questions), write, tmp_path / "kept", "key")
-    fp32, int4 = measure.alone(Recipe.uniform("fp32")), measure.alone(Recipe.uniform("int4"))
+    given = (answering, "question-answering", Budget.parse("f1=1"), (questions, questions), write, tmp_path / "kept.json", "key", {})
+    with Measure(*given) as measure:
+        fp32, int4 = measure.alone(Recipe.uniform("fp32")), measure.alone(Recipe.uniform("int4"))
     assert fp32["seconds"] > 0
     assert int4["seconds"] > 0
     assert int4["spread"] >= 0
