@@ -64,7 +64,8 @@ def tables(result: dict[str, Any]) -> str:
         if of_speech
         else "Memory,"
     )
-    told = "the least cosine to PyTorch's vectors" if embeds else "chrF against PyTorch's texts"
+    whose = _whose(result)
+    told = f"the least cosine to {whose} vectors" if embeds else f"chrF against {whose} texts"
     versions = ", ".join(f"{name.partition(' ')[0]} {result['versions'][name]}" for name in TOLD if name in result["versions"])
     for failure in result["failures"]:
         if failure["batch_size"] is None:
@@ -79,6 +80,12 @@ def tables(result: dict[str, Any]) -> str:
             *("| " + " | ".join(row) + " |" for row in rows),
         ]
     )
+
+
+def _whose(result: dict[str, Any]) -> str:
+    """PyTorch's, or those of a bundle where it did not take part."""
+    name = next((row["quality"]["agreement_with"] for row in result["cases"] if "agreement_with" in row["quality"]), "torch")
+    return "PyTorch's" if name.startswith("torch") else f"{name}'s"
 
 
 def _cell(row: dict[str, Any] | None, baseline: str) -> str:

@@ -17,7 +17,7 @@ from zen_edge.files import MANIFEST, new_folder
 from zen_edge.inspection import describe_graph, on_device
 from zen_edge.manifest import DEVICES, FORMAT, Manifest, describe_files, with_parity, write_manifest
 from zen_edge.parity import ParityReport
-from zen_edge.recipe import Recipe
+from zen_edge.recipe import Recipe, require_kernels
 from zen_edge.tasks import ENCODER_OUTPUTS, SEQUENCE_TO_SEQUENCE, require_task
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def export(
         from zen_edge.exporters.encoders import encoder_task
         from zen_edge.exporters.features import save_features
         from zen_edge.exporters.graphs import trace_graphs
+        from zen_edge.exporters.halved import is_halved
         from zen_edge.exporters.heads import describe_head
         from zen_edge.exporters.tokenization import save_tokenizer, task_prefixes
         from zen_edge.exporters.weights import save_graphs
@@ -109,7 +110,7 @@ def export(
         if checkpoint.feature_extractor is not None:
             save_features(checkpoint.feature_extractor, folder)
         outputs = describe_head(checkpoint, found_task, folder, tell)
-        halves = precision == "fp16" and measure is not None
+        halves = measure is not None and is_halved(precision, device)
         graphs, limits = trace_graphs(checkpoint, found_task, "fp32" if halves else precision, device, tell)
 
         tell("write the graphs")
@@ -117,7 +118,7 @@ def export(
         names = tuple(graphs)
         del graphs
         describe = functools.partial(_describe, folder, checkpoint, names, limits, found_task, device, tokenizer, outputs)
-        activations = halve_measured(folder, describe("fp32"), measure, tell) if halves and measure is not None else {}
+        activations = halve_measured(folder, describe("fp32"), measure, tell, precision) if halves and measure is not None else {}
         if with_attention:
             save_attention_outputs(folder, names, checkpoint.model_type)
         _copy_papers(checkpoint.folder, folder)
@@ -164,16 +165,16 @@ def keep_verified(folder: Path, manifest: Manifest, verify: Callable[[], ParityR
     return manifest
 
 
-def halve_measured(folder: Path, manifest: Manifest, measure: Measure, tell: Tell) -> dict[str, Any]:
-    """Half precision for the graphs of the fp32 bundle in `folder`, by what `measure` finds in them. Returns what the manifest tells of it."""
+def halve_measured(folder: Path, manifest: Manifest, measure: Measure, tell: Tell, precision: str) -> dict[str, Any]:
+    """`precision`, with activations in half precision, for the graphs of the fp32 bundle in `folder`, by what `measure` finds in them. Returns what the manifest tells of it."""
     from zen_edge.exporters.halved import halve
 
     tell("measure how large its numbers become")
     write_manifest(folder, manifest)
     largest = measure(folder)
     (folder / MANIFEST).unlink()
-    tell("quantize to fp16")
-    return halve(folder, [graph.name for graph in manifest.graphs], largest)
+    tell(f"quantize to {precision}")
+    return halve(folder, [graph.name for graph in manifest.graphs], largest, precision)
 
 
 def tell_fallback(manifest: Manifest, tell: Tell) -> None:
@@ -200,8 +201,7 @@ def _require_precision(precision: str, device: str) -> None:
         raise OptionError(f"precision {precision!r} is not exported; there are: {', '.join(SCHEMES)}.")
     if device not in DEVICES:
         raise OptionError(f"device {device!r} is not exported for; there are: {', '.join(DEVICES)}.")
-    if device == "cuda" and precision == "int8":
-        raise OptionError("int8 quantizes activations as they come, and ONNX Runtime has no CUDA kernels for that: choose fp16, int8-blocks or int4.")
+    require_kernels(precision, device)
 
 
 def _require_fused(manifest: Manifest) -> None:

@@ -15,12 +15,14 @@ from zen_edge.bundle import Bundle
 from zen_edge.checked import quoted
 from zen_edge.errors import UnsupportedModelError
 from zen_edge.exporters.attention_outputs import save_attention_outputs
+from zen_edge.exporters.halved import IN_BLOCKS, Largest, is_halved, tell_largest
 from zen_edge.exporters.quantization import quantize
 from zen_edge.exporters.weights import save_graphs
 from zen_edge.inspection import describe_graph
 from zen_edge.manifest import Manifest, describe_files, read_manifest, write_manifest
 from zen_edge.recipe import Recipe
 
+__all__ = ["is_halved", "quantize_bundle", "require_fp32"]
 MADE_WITH = ("zen-edge", "onnx", "onnx-ir")
 DATA = "weights.bin"
 
@@ -35,8 +37,11 @@ def require_fp32(bundle: Path) -> Manifest:
     return manifest
 
 
-def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[str], None]) -> Bundle:
-    """Write into `folder`, which is there and empty, what `bundle` holds with its weights as `recipe` says. The same input gives the same bytes."""
+def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[str], None], largest: Largest | None = None) -> Bundle:
+    """Write into `folder`, which is there and empty, what `bundle` holds with its weights as `recipe` says. The same input gives the same bytes.
+
+    largest: how large the numbers in its graphs become, for half precision; what was exported for CUDA then has activations in it where all weights are in blocks.
+    """
     manifest = require_fp32(bundle)
     # What extends a graph by its attention goes by values inside it, and is made anew.
     files = {graph.file for graph in manifest.graphs} | {attention_file(graph.name) for graph in manifest.graphs} | {DATA}
@@ -46,8 +51,13 @@ def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[
             shutil.copyfile(bundle / name, folder / name)
     tell(f"quantize to {recipe.precision}")
     models = {graph.name: ir.load(bundle / graph.file) for graph in manifest.graphs}
-    for model in models.values():
-        quantize(model, recipe)
+    half = manifest.device == "cuda" and set(recipe.parts.values()) <= {recipe.precision} <= set(IN_BLOCKS)
+    activations = {}
+    for name, model in models.items():
+        measured = None if largest is None else largest.get(name, {})
+        if measured and (half or "fp16" in recipe.parts.values()):
+            activations[name] = tell_largest(model.graph, measured)
+        quantize(model, recipe, measured, half)
     tell("write the graphs")
     save_graphs(models, folder)
     if any(attention_file(name) in manifest.files for name in models):
@@ -60,6 +70,7 @@ def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[
         files=describe_files(folder),
         made_with=manifest.made_with | {name: version(name) for name in MADE_WITH},
         parity=None,
+        activations=activations,
     )
     write_manifest(folder, made)
     return Bundle(folder, made)

@@ -11,7 +11,7 @@ from zen_edge.bundle import Bundle
 from zen_edge.exporters import MADE_WITH, halve_measured, keep_verified, tell_fallback
 from zen_edge.exporters.axes import Declared
 from zen_edge.exporters.fusions import OF_MODULES, fuse
-from zen_edge.exporters.halved import Measure
+from zen_edge.exporters.halved import Measure, is_halved
 from zen_edge.exporters.module_graph import GRAPH, trace_module
 from zen_edge.exporters.own_module import OwnModule
 from zen_edge.exporters.quantization import quantize
@@ -42,7 +42,7 @@ def export_module(
         traced = trace_module(own, declared)
         tell("fuse")
         fuse(traced.graph, OF_MODULES, device)
-        halves = precision == "fp16" and measure is not None
+        halves = measure is not None and is_halved(precision, device)
         if not halves:
             tell(f"quantize to {precision}")
             quantize(traced.graph, precision)
@@ -63,7 +63,7 @@ def export_module(
             made_with={name: version(name) for name in MADE_WITH},
         )
         if measure is not None and halves:
-            activations = halve_measured(folder, manifest, measure, tell)
+            activations = halve_measured(folder, manifest, measure, tell, precision)
             graphs = (describe_graph(folder / f"{GRAPH}.onnx", GRAPH),)
             manifest = replace(manifest, precision=precision, graphs=graphs, files=describe_files(folder), activations=activations)
         tell_fallback(manifest, tell)

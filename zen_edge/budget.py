@@ -110,11 +110,11 @@ def furthest(recipes: Sequence[Recipe], loss: Callable[[Recipe], float], most: f
 
 
 def confirmed(recipes: Sequence[Recipe], place: int, loss: Callable[[Recipe], float], most: float) -> int:
-    """The place of the first recipe, going back from `place`, that is within the budget on the lines held out; 0 if none of a few is."""
-    step = max(1, place // STEPS_BACK)
+    """The place of a recipe that is within the budget on the lines held out: `place`, or the last before it as far as a few tell; 0 if none of them is."""
+    step, beyond = max(1, place // STEPS_BACK), place + 1
     while place > 0 and loss(recipes[place]) > most:
-        place = max(1, place - step) if place > 1 else 0
-    return place
+        beyond, place = place, max(1, place - step) if place > 1 else 0
+    return place + furthest(recipes[place:beyond], loss, most)
 
 
 def parts_to_try(layers: Mapping[str, Sequence[int]]) -> list[str]:

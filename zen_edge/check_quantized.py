@@ -139,12 +139,26 @@ def _heard(bundle: Path, manifest: Manifest, names: set[str], sounds: Sequence[A
     rate = extractor.sampling_rate
     made_up = [voice(max(manifest.limits.get("min_samples", 0) + 1, round(seconds * rate)), rate, i) for i, seconds in enumerate(SECONDS)]
     heard = made_up if sounds is None else list(sounds)
-    features = [extractor.features(sound) for sound in heard]
+    features = _side_by_side(extractor, heard, manifest, masked="attention_mask" in names)
     longest = max(len(row) for row in features)
     batch = np.stack([np.pad(row, [(0, longest - len(row)), *[(0, 0)] * (row.ndim - 1)]) for row in features])
     mask = np.stack([np.arange(longest) < len(row) for row in features]).astype(np.int64)
     feeds = {name: mask if name == "attention_mask" else batch for name in names}
     return feeds, heard
+
+
+def _side_by_side(extractor: Any, sounds: Sequence[Array], manifest: Manifest, masked: bool) -> list[Array]:
+    """Features of each: for a model that takes no mask of one length, with silence behind a sound; where it hears windows, of the first."""
+    from zen_edge.runtimes.audio.log_mel import LogMel
+
+    if masked:
+        return [extractor.features(sound) for sound in sounds]
+    rate = extractor.sampling_rate
+    longest = max(len(sound) for sound in sounds)
+    if isinstance(extractor, LogMel):
+        window = manifest.limits.get("max_source_length", longest) * extractor.hop
+        return [extractor.features(sound, min(-(-longest // rate) * rate, window)) for sound in sounds]
+    return [extractor.features(np.pad(sound, (0, longest - len(sound)))) for sound in sounds]
 
 
 def _said(bundle: Path, manifest: Manifest, heard: Sequence[Any]) -> list[tuple[int, ...]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zen_edge.activations import Largest
+from zen_edge.activations import measure as measure_largest
 from zen_edge.budget import OF_LAYERS, QUICK, SCORES, TRIED, Budget, Trial, confirmed, furthest, parts_to_try, path
 from zen_edge.bundle import Bundle
 from zen_edge.check_quantized import compare
@@ -16,7 +18,7 @@ from zen_edge.files import MANIFEST, new_folder
 from zen_edge.inputs import Line, Question, read_lines, read_questions
 from zen_edge.manifest import Manifest, read_manifest
 from zen_edge.probed import Layers
-from zen_edge.recipe import GROUPS, PRECISIONS, Recipe
+from zen_edge.recipe import GROUPS, PRECISIONS, Recipe, require_kernels
 from zen_edge.sensitivity import Measure
 from zen_edge.text_scores import require_scores
 
@@ -31,17 +33,23 @@ def quantize(bundle: Path, out: Path, *, precision: str, verify: bool, force: bo
     """All of `bundle` in one precision."""
     if precision not in PRECISIONS[1:]:
         raise OptionError(f"no precision {precision!r}: choose one of {', '.join(PRECISIONS[1:])}.")
+    manifest = _require_fp32(bundle)
+    require_kernels(precision, manifest.device)
     with new_folder(out, force=force) as folder:
-        made = write(bundle, folder, Recipe.uniform(precision), tell)
+        largest = None
+        if _exporter().is_halved(precision, manifest.device):
+            tell("measure how large its numbers become")
+            largest = measure_largest(bundle)
+        made = write(bundle, folder, Recipe.uniform(precision), tell, largest)
         if verify:
             tell("verify against the fp32 bundle")
             require_same(bundle, folder)
     return replace(made, path=out)
 
 
-def write(bundle: Path, folder: Path, recipe: Recipe, tell: Tell) -> Bundle:
+def write(bundle: Path, folder: Path, recipe: Recipe, tell: Tell, largest: Mapping[str, Largest] | None = None) -> Bundle:
     """`exporters.bundles.quantize_bundle`, or MissingDependencyError where its libraries are not there."""
-    made: Bundle = _exporter().quantize_bundle(bundle, folder, recipe, tell)
+    made: Bundle = _exporter().quantize_bundle(bundle, folder, recipe, tell, largest)
     return made
 
 
@@ -102,20 +110,29 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
     """
     asked = Budget.parse(budget)
     manifest = _require_fp32(bundle)
+    if fastest and manifest.device != "cpu":
+        raise OptionError(f"times are measured on this machine's CPU, and the bundle was exported for {manifest.device}: leave --fastest out.")
     lines = _lines(inputs, asked, manifest.task)
     kept = out.parent / f".{out.name[:50]}.search.json"
     key = hashlib.sha256(f"{(bundle / MANIFEST).read_text()} {lines} {asked.metric} in turns".encode()).hexdigest()
-    layers = _layers(bundle)
+    layers, largest = _layers(bundle), None if fastest else measure_largest(bundle)  # half precision is not tried for speed
     with (
         new_folder(out, force=force) as folder,
         Measure(
-            bundle, manifest.task, asked, (lines[::2], lines[1::2]), lambda into, recipe: write(bundle, into, recipe, _silent), kept, key, layers
+            bundle,
+            manifest.task,
+            asked,
+            (lines[::2], lines[1::2]),
+            lambda into, recipe: write(bundle, into, recipe, _silent, largest),
+            kept,
+            key,
+            layers,
         ) as measure,
     ):
         advance("fp32", 0, 1)
         measure.begin()
         fp32 = _point("fp32", measure, Recipe.uniform("fp32"))
-        wanted = _to_try(layers, fastest)
+        wanted = _to_try(layers, fastest, manifest.device)
         alone = _sensitivities(measure, wanted, advance)
         changeable = parts_to_try(_by_group(layers))
         recipes = path([_trial(point, fp32, fastest) for point in alone if point.name.split()[0] in changeable])
@@ -124,16 +141,17 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
                 f"no part of the bundle is {'faster, by more than its times vary,' if fastest else 'smaller'} in another precision: stay with fp32"
                 f"{', or search for the smallest without --fastest' if fastest else ''}."
             )
-        within = furthest(recipes, _losses(measure, recipes, 0, len(alone), advance), asked.most)
-        place = confirmed(recipes, within, _losses(measure, recipes, 1, len(alone), advance), asked.most)
+        halves = [_losses(measure, recipes, half, len(alone), advance) for half in (0, 1)]
+        within = furthest(recipes, halves[0], asked.most)
+        place = confirmed(recipes, within, lambda recipe: max(loss(recipe) for loss in halves), asked.most)
         tried = tuple(
-            replace(_point(f"recipe {i}", measure, recipe), loss=measure.loss(recipe, 0))
+            replace(_point(f"recipe {i}", measure, recipe), loss=loss)
             for i, recipe in enumerate(recipes)
-            if i and measure.known_loss(recipe, 0) is not None
+            if i and (loss := measure.known_loss(recipe, 0)) is not None
         )
         if place == 0:
             raise CheckFailedError(_refused(asked, fp32, tried, measure))
-        made = write(bundle, folder, recipes[place], _silent)
+        made = write(bundle, folder, recipes[place], _silent, largest)
         chosen = next(point for point in tried if point.recipe == recipes[place])
         held_out = measure.loss(recipes[place], 1)
     measure.forget()
@@ -141,7 +159,7 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
 
 
 def _losses(measure: Measure, recipes: Sequence[Recipe], half: int, done: int, advance: Advance) -> Callable[[Recipe], float]:
-    """A recipe's loss on half of the lines, told on the way; what it costs is measured while its bundle is there."""
+    """Of a recipe, told on the way; what it costs is measured while its bundle is there."""
 
     def measured(recipe: Recipe) -> float:
         advance(f"recipe {recipes.index(recipe)} of {len(recipes) - 1}{', lines held out' if half else ''}", done, done)
@@ -153,8 +171,9 @@ def _losses(measure: Measure, recipes: Sequence[Recipe], half: int, done: int, a
 
 def _refused(budget: Budget, fp32: Point, tried: Sequence[Point], measure: Measure) -> str:
     """What was nearest to the budget, in words."""
-    worst = {point.name: max(loss for half in (0, 1) if (loss := measure.known_loss(point.recipe, half)) is not None) for point in tried}
-    best = min(tried, key=lambda point: worst[point.name])
+    held_out = {point.name: loss for point in tried if (loss := measure.known_loss(point.recipe, 1)) is not None}
+    worst = {point.name: max(point.loss or 0.0, held_out.get(point.name, 0.0)) for point in tried if not held_out or point.name in held_out}
+    best = min((point for point in tried if point.name in worst), key=lambda point: worst[point.name])
     changed = [f"{part} in {precision}" for part, precision in best.recipe.parts.items() if precision != "fp32"]
     some = ", ".join(changed[:TOLD]) + (f" and {len(changed) - TOLD} more" if len(changed) > TOLD else "")
     return (
@@ -199,10 +218,10 @@ def _by_group(layers: Layers) -> dict[str, list[int]]:
     return {group: sorted(numbers) for group, numbers in found.items()}
 
 
-def _to_try(layers: Layers, fastest: bool) -> list[tuple[str, str]]:
-    """Every group in each precision, and then every layer of those that have several."""
+def _to_try(layers: Layers, fastest: bool, device: str) -> list[tuple[str, str]]:
+    """Every group in each precision that the device has kernels for, and then every layer of those that have several."""
     groups = [group for group in GROUPS if group in _by_group(layers)]
-    wanted = [(group, precision) for group in groups for precision in (QUICK if fastest else TRIED)]
+    wanted = [(group, precision) for group in groups for precision in (QUICK if fastest else TRIED) if precision != "int8" or device == "cpu"]
     return wanted + [(part, precision) for part in parts_to_try(_by_group(layers)) if part not in groups for precision in OF_LAYERS[fastest]]
 
 

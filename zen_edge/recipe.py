@@ -60,3 +60,9 @@ class Recipe:
         """Whether keys and values between the graphs are in half precision: where both kinds of attention are."""
         attention = [precision for part, precision in self.parts.items() if part.split(".")[0] in ("self-attention", "cross-attention")]
         return set(attention) == {"fp16"}
+
+
+def require_kernels(precision: str, device: str) -> None:
+    """OptionError for a precision that `device` has no kernels for."""
+    if device == "cuda" and precision == "int8":
+        raise OptionError("int8 quantizes activations as they come, and ONNX Runtime has no CUDA kernels for that: choose fp16, int8-blocks or int4.")

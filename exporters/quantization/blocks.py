@@ -25,6 +25,7 @@ from zen_edge.exporters.quantization.parts import Part
 from zen_edge.exporters.quantization.products import Product
 
 Array = np.ndarray[Any, Any]
+OPERATORS = ("MatMulNBits", "GatherBlockQuantized")
 FEWEST = 16  # numbers in a block, for the kernels
 CHUNK = 2**22  # numbers at a time
 

@@ -32,6 +32,7 @@ MOVES = {"Split", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Expa
 SIZED = {"Shape", "Size"}  # what reads no number, so that either precision will do
 BENDS = {"Relu", "Gelu", "QuickGelu", "FastGelu", "Tanh", "Sigmoid", "Erf"}
 WITH_CONSTANT = {"Add", "Mul"}
+IN_BLOCKS = {"MatMulNBits": {0, 2, 5}, "GatherBlockQuantized": {2}}  # activations, scales and bias
 BIAS, MASK = 5, 4  # their places among the inputs of MultiHeadAttention
 
 
@@ -121,6 +122,8 @@ def _floats(node: ir.Node) -> set[int]:
         return {*range(8)} - {MASK}
     if node.op_type in ATTENTION:
         return {0, 1, 2, 4, 5} | ({3} if node.inputs[3:4] and node.inputs[3].dtype == SINGLE else set())
+    if node.op_type in IN_BLOCKS:
+        return IN_BLOCKS[node.op_type]
     return {0, 1} if node.op_type in (*WITH_CONSTANT, "MatMul", "FusedMatMul") else {0}
 
 

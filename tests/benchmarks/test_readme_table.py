@@ -60,6 +60,14 @@ def test_summaries_are_scored_by_rouge(result: dict[str, Any]) -> None:
     assert "| ROUGE-1/2/L | agreement |" in text and "| 41.3/20.0/38.0 | 99.5 |" in text and "chrF |" not in text
 
 
+def test_bundles_alone_are_held_against_one_of_them(result: dict[str, Any]) -> None:
+    for each in result["cases"]:
+        each["quality"] = {"chrf": 65.4, "bleu": 40.12, "agreement_chrf": 99.5, "agreement_with": "zen-edge fp32"}
+    text = updated(f"{BEGIN}{END}", [result])
+    assert "| chrF/BLEU | agreement |" in text and "| 65.4/40.1 | 99.5 |" in text
+    assert "agreement (chrF against zen-edge fp32's texts)" in text and "PyTorch" not in text
+
+
 def test_writing_again_changes_nothing(result: dict[str, Any]) -> None:
     once = updated(f"{BEGIN}{END}", [result, result])
     assert updated(once, [result, result]) == once

@@ -50,7 +50,14 @@ def test_a_row_has_speed_memory_and_quality(tmp_path: Path) -> None:
     assert second["tokens_per_second"] == 40 and second["cpu_ms"] == 250
     assert (second["load_s"], second["first_call_s"], second["peak_memory_mb"], second["disk_mb"]) == (0.5, 0.25, 123.5, 2.0)
     assert second["time_ratio"]["median"] == 2.5
-    assert first["quality"] == {"lines": 2, "chrf": 100.0, "agreement_chrf": 100.0, "agreement_with": "torch fp32", "identical": 2}
+    assert first["quality"] == {
+        "lines": 2,
+        "chrf": 100.0,
+        "bleu": pytest.approx(100),
+        "agreement_chrf": 100.0,
+        "agreement_with": "torch fp32",
+        "identical": 2,
+    }
     assert second["quality"]["chrf"] == second["quality"]["agreement_chrf"] < 80
     assert second["quality"]["identical"] == 1
 

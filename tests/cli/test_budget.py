@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ from zen_edge.text_scores import scores
 
 LINES = Path(__file__).parents[1] / "data" / "descriptions.test.en-fr.jsonl"
 SUMMARIES = SUMMARIZER.folder.parent / SUMMARIZER.lines
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    """Times are measured, and what they are is of no matter here."""
+    monkeypatch.setattr(sensitivity, "TIMED", 1)
+    monkeypatch.setattr(sensitivity, "ROUNDS", 3)
 
 
 @pytest.fixture
@@ -63,17 +71,32 @@ def test_a_line_longer_than_the_model_is_told_before_anything_else_is_measured(z
     assert [path.name for path in tmp_path.iterdir()] == ["few.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("--budget", "chrf=1", "--fastest"), "leave --fastest out"), (("--precision", "int8"), "no CUDA kernels for that: choose fp16")],
+    ids=str,
+)
+def test_what_is_refused_of_a_bundle_for_cuda(zen, demo_fp32, few, tmp_path, arguments, message):
+    bundle = shutil.copytree(demo_fp32, tmp_path / "bundle")
+    manifest = json.loads((bundle / "zen-edge.json").read_text())
+    (bundle / "zen-edge.json").write_text(json.dumps(manifest | {"device": "cuda"}))
+    done = zen("quantize", bundle, tmp_path / "out", *arguments, *(("--inputs", few) if "--budget" in arguments else ()))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert message in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.sweep
 def test_a_mixture_within_the_budget(zen, demo_fp32, few, tmp_path, monkeypatch):
     """Smaller than int8, and the words that fp32 says on the lines held out. Interrupted on the way, it goes on where it was."""
     made = []
     write = quantizing.write
 
-    def interrupted(bundle, folder, recipe, tell):
+    def interrupted(bundle, folder, recipe, tell, largest):
         made.append(recipe)
         if len(made) == 12:
             raise KeyboardInterrupt
-        return write(bundle, folder, recipe, tell)
+        return write(bundle, folder, recipe, tell, largest)
 
     monkeypatch.setattr(quantizing, "write", interrupted)
     arguments = ("quantize", demo_fp32, tmp_path / "out", "--budget", "tokens=0.95", "--inputs", few, "--plot", tmp_path / "plot.png")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from zen_edge import activations
 from zen_edge.exporters.bundles import quantize_bundle
 from zen_edge.manifest import read_manifest
 from zen_edge.recipe import GROUPS, Recipe
@@ -57,7 +58,9 @@ def test_every_precision(zen, demo_fp32, tmp_path, precision):
     assert size(tmp_path / "out") < SMALLER[precision] * size(demo_fp32)
     assert zen("run", tmp_path / "out", "simple game").stdout == "jeu simple\n"
     (tmp_path / "again").mkdir()
-    quantize_bundle(demo_fp32, tmp_path / "again", Recipe.uniform(precision), lambda step: None)
+    largest = activations.measure(demo_fp32) if precision == "fp16" else None
+    quantize_bundle(demo_fp32, tmp_path / "again", Recipe.uniform(precision), lambda step: None, largest)
+    assert (read_manifest(tmp_path / "again").activations != {}) == (precision == "fp16")
     for path in sorted((tmp_path / "out").iterdir()):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 

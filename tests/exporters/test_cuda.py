@@ -23,6 +23,7 @@ from zen_edge.runtimes.binding import Binding
 
 LAYERS = Path(__file__).parent.parent / "modules" / "own_layers.py"
 DRAFTED = "a tool for a tool for a tool for a tool"
+IN_BLOCKS = {"com.microsoft::MatMulNBits", "com.microsoft::GatherBlockQuantized"}
 HALVES = {"MatMul", "com.microsoft::FusedMatMul", "com.microsoft::MultiHeadAttention"}
 FAMILIES: dict[str, tuple[Callable[[Path], object], str | None]] = {
     **{name: (lambda folder, name=name: write_tiny(folder, name), "translation") for name in ("bart", "t5", "pegasus_x")},
@@ -74,6 +75,25 @@ def test_an_export_for_cuda(demo_checkpoint: Path, tmp_path: Path, load_bound: C
         plain, draft = (pipeline.generate(DRAFTED, num_beams=1, **more)[0][0].tokens for more in ({}, {"prompt_lookup_num_tokens": 4}))
     assert plain == draft and len(lengths) >= 2
     assert copied == {"top_scores", "top_ids", "log_sum_exp"}
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("precision", ["int8-blocks", "int4"])
+def test_weights_in_blocks_are_multiplied_with_halves(demo_checkpoint: Path, tmp_path: Path, precision: str) -> None:
+    """Verified on the CPU within the tolerance of its weights; nothing of a layer is in single precision. Of an fp32 bundle for CUDA `quantize` makes the same."""
+    zen_edge.export(demo_checkpoint, tmp_path / "out", precision=precision, device="cuda")
+    manifest = json.loads((tmp_path / "out" / "zen-edge.json").read_text())
+    assert (manifest["precision"], manifest["parity"]["passed"]) == (precision, True)
+    assert manifest["activations"].keys() == {"encoder", "decoder"}
+    assert not any(fallback(tmp_path / "out").values())
+    for graph in manifest["graphs"]:
+        kinds = [kind for kind in graph["nodes"] if kind["op"] in {*HALVES, *IN_BLOCKS}]
+        assert not [kind for kind in kinds if "float32" in (*kind["inputs"], *kind["outputs"])], kinds
+        assert graph["name"] == "reorder" or "com.microsoft::MatMulNBits" in {kind["op"] for kind in kinds}
+    zen_edge.export(demo_checkpoint, tmp_path / "fp32", precision="fp32", device="cuda", verify=False)
+    zen_edge.quantize(tmp_path / "fp32", tmp_path / "again", precision=precision)
+    assert (tmp_path / "again" / "weights.bin").read_bytes() == (tmp_path / "out" / "weights.bin").read_bytes()
+    assert zen_edge.load(tmp_path / "again", device="cpu")("simple game") == "jeu simple"
 
 
 @pytest.mark.sweep

@@ -61,5 +61,18 @@ def test_lines_held_out_take_recipes_back():
     assert confirmed(recipes, 4, lambda recipe: 1.0, 0.1) == 0
 
 
+@pytest.mark.parametrize("most", [0.5, 3.5, 17.5, 28.5])
+def test_no_recipe_further_than_the_one_that_is_confirmed_would_do(most):
+    many = [Recipe.uniform("fp32").changed(f"encoder.{i}", "int4") for i in range(30)]
+    asked = []
+
+    def loss(recipe: Recipe) -> float:
+        asked.append(recipe)
+        return many.index(recipe)
+
+    assert confirmed(many, 29, loss, most) == int(most)
+    assert len(asked) <= 10
+
+
 def test_layers_stand_for_their_group_where_there_are_several():
     assert parts_to_try({"encoder": [0, 1], "embeddings": [], "feed-forward": [0]}) == ["embeddings", "encoder.0", "encoder.1", "feed-forward"]
