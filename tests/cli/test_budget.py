@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import zen_edge
-from zen_edge import quantizing, sensitivity
+from zen_edge import check_quantized, quantizing, sensitivity
+from zen_edge.check_tensors import open_graph
 from zen_edge.demo import SUMMARIZER
 from zen_edge.inputs import read_lines
 from zen_edge.manifest import read_manifest
@@ -129,7 +130,7 @@ def test_a_budget_that_cannot_be_met(zen, demo_fp32, few, tmp_path, monkeypatch)
 
 
 @pytest.mark.sweep
-def test_an_encoder_that_is_fp32s_is_not_run_again(demo_fp32, few, tmp_path):
+def test_an_encoder_that_is_fp32s_is_not_run_again(demo_fp32, few, tmp_path, monkeypatch):
     """The likeness of a bundle with another decoder alone is told without its encoder, and is the same to the last bit."""
     recipe = Recipe.uniform("fp32").changed("feed-forward.1", "int4").changed("self-attention", "int8")
     (made := tmp_path / "made").mkdir()
@@ -137,8 +138,12 @@ def test_an_encoder_that_is_fp32s_is_not_run_again(demo_fp32, few, tmp_path):
     sources = [line.source for line in read_lines(few)]
     layers = quantizing._layers(demo_fp32)
     whole = Probed(demo_fp32, False, {"encoder": {("feed-forward", 1)}}, lambda half: sources).some(made, recipe)
-    (made / "encoder.onnx").unlink()
+    opened = []
+    monkeypatch.setattr(
+        check_quantized, "open_graph", lambda folder, manifest, name: opened.append((folder, name)) or open_graph(folder, manifest, name)
+    )
     assert Probed(demo_fp32, False, layers, lambda half: sources).some(made, recipe) == whole
+    assert [name for folder, name in opened if folder == made] == ["decoder"]
     assert whole.cosine < 1 - 1e-6
 
 
