@@ -55,7 +55,7 @@ def modules():
             return {"memory": memory, "state": torch.tanh(self.first(memory.sum(1) / lengths[:, None]))}
 
     class Attention(nn.Module):
-        """query (B,S,D), key and value (B,T,D), mask (B,T) -> (B,S,D), and the weights (B,S,T)"""
+        """query (B,S,D), key and value (B,T,D), mask (B,T) -> (B,S,D)"""
 
         def __init__(self, width):
             super().__init__()
@@ -65,7 +65,7 @@ def modules():
             Q, K, V = self.q(query), self.k(key), self.v(value)
             scores = torch.matmul(Q, K.transpose(-2, -1)) / math.sqrt(self.d_k)
             weights = torch.softmax(scores.masked_fill(mask[:, None] == 0, float("-inf")), dim=-1)
-            return torch.matmul(weights, V), weights
+            return torch.matmul(weights, V)
 
     class Step(nn.Module):
         def __init__(self):
@@ -75,8 +75,8 @@ def modules():
 
         def forward(self, token, state, memory, mask):
             state = self.cell(self.letters(token), state)
-            seen, weights = self.attention(state[:, None], memory, memory, mask)
-            return {"scores": self.words(torch.cat([state, seen[:, 0]], -1)), "state": state, "attention": weights[:, 0]}
+            seen = self.attention(state[:, None], memory, memory, mask)[:, 0]
+            return {"scores": self.words(torch.cat([state, seen], -1)), "state": state}
 
     return Encoder(), Step()
 
@@ -120,11 +120,11 @@ def held_out(count: int) -> tuple[list[str], list[str]]:
 
 
 def export(translator, out: Path) -> None:
-    """The bundle in fp32 and int8, both compared with PyTorch."""
+    """The bundle in fp32 and int8, both compared with PyTorch, their attention included."""
     import zen_edge
 
     folders = {precision: out / f"dates-{precision}" for precision in ("fp32", "int8")}
-    zen_edge.export(translator, folders["fp32"])
+    zen_edge.export(translator, folders["fp32"], with_attention=True)
     zen_edge.quantize(folders["fp32"], folders["int8"], precision="int8")
     for folder in folders.values():
         report = zen_edge.parity(folder, translator, inputs=held_out(8)[0])
@@ -144,19 +144,26 @@ def of_pytorch(translator, texts: list[str]) -> list[str]:
     return [reference.decode(reference.generate(row, np.ones_like(row), 1, None)[0]) for row in rows]
 
 
-def draw_attention(translator, text: str, out: Path) -> None:
-    """The weights of the step while it writes `text` as a machine does, a row for each character written."""
-    from zen_edge.attention_map import Shown
-    from zen_edge.attention_picture import picture
-    from zen_edge.exporters import find_own
-    from zen_edge.exporters.reference_seq2seq import Seq2SeqReference
+def export_layer(encoder, step, text: str, out: Path) -> None:
+    """The attention layer alone as a bundle of its own, and what it reads of `text` at first as arrays beside it."""
+    import torch
 
-    reference = Seq2SeqReference(find_own(translator))
-    ids = np.array([reference.encode(text)])
-    said = reference.generate(ids, np.ones_like(ids), 1, None)[0]
-    _, weights = reference.along(ids, np.ones_like(ids), np.array([[START, *said[:-1]]]))
-    rows, columns = (tuple("end" if i == END else LETTERS[i] for i in row) for row in (said, ids[0]))
-    out.write_bytes(picture(Shown("attention of the step", rows, columns, weights[0]))[0])
+    import zen_edge
+
+    ids, mask = map(torch.from_numpy, encoded([text.lower()]))
+    with torch.no_grad():
+        read = encoder(ids, mask)
+        first = step.cell(step.letters(torch.tensor([START])), read["state"])
+    arrays = {"query": first[:, None], "key": read["memory"], "value": read["memory"], "mask": mask}
+    zen_edge.export(step.attention, out / "layer", example_inputs=arrays, with_attention=True)
+    np.savez(out / "layer.npz", **{name: value.numpy() for name, value in arrays.items()})
+
+
+def draw(out: Path, text: str) -> None:
+    """What the layer and the translator attend to, as `zen-edge attend` draws it; imports no PyTorch."""
+    layer, dates = (out / "layer", out / "layer.npz"), (out / "dates-int8", text)
+    for (bundle, given), name in ((layer, "layer.png"), (dates, "attention.png"), (dates, "attention.html")):
+        subprocess.run([sys.executable, "-m", "zen_edge", "attend", bundle, given, "-o", out / name], check=True)
 
 
 def right(out: Path, precision: str, count: int = 200) -> float:
@@ -194,7 +201,8 @@ def main() -> None:
     made, (sources, targets) = translator(encoder, step), held_out(200)
     print(f"PyTorch: {share(of_pytorch(made, sources), targets):.0%} of the dates are right")
     export(made, given.out)
-    draw_attention(made, sources[0], given.out / "attention.png")
+    export_layer(encoder, step, sources[0], given.out)
+    draw(given.out, sources[0])
     subprocess.run([sys.executable, __file__, str(given.out), "--run"], check=True)  # a process that has no PyTorch in it
 
 

@@ -72,17 +72,24 @@ def export(
         if isinstance(own, OwnSeq2Seq):
             if dynamic is not None:
                 raise OptionError("dynamic is for a module with inputs of its own: the free axes of a Seq2Seq are known.")
-            if with_attention:
-                raise OptionError("with_attention is for checkpoints, and no map is kept of a Seq2Seq: leave it out.")
             from zen_edge.exporters.seq2seq_bundle import export_seq2seq
 
-            return export_seq2seq(own, Path(out), precision=precision, device=device, force=force, verify=verify, tell=tell)
-        if with_attention:
-            raise OptionError("with_attention is for checkpoints: a module of your own can return its weights itself.")
+            return export_seq2seq(
+                own, Path(out), precision=precision, device=device, force=force, verify=verify, with_attention=with_attention, tell=tell
+            )
         from zen_edge.exporters.module_bundle import export_module
 
         return export_module(
-            own, Path(out), declared=dynamic, precision=precision, device=device, force=force, verify=verify, measure=measure, tell=tell
+            own,
+            Path(out),
+            declared=dynamic,
+            precision=precision,
+            device=device,
+            force=force,
+            verify=verify,
+            measure=measure,
+            with_attention=with_attention,
+            tell=tell,
         )
     if example_inputs is not None or dynamic is not None:
         raise OptionError("example_inputs and dynamic are for a module of your own, and this is a checkpoint: leave them out.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zen_edge.bundle import Bundle
 from zen_edge.exporters import MADE_WITH, halve_measured, keep_verified, tell_fallback
+from zen_edge.exporters.attention_outputs import save_attention_outputs
 from zen_edge.exporters.axes import Declared
 from zen_edge.exporters.fusions import OF_MODULES, fuse
 from zen_edge.exporters.halved import Measure, is_halved
@@ -35,6 +36,7 @@ def export_module(
     verify: Callable[[Path, OwnModule], ParityReport] | None,
     tell: Tell,
     measure: Measure | None = None,
+    with_attention: bool = False,
 ) -> Bundle:
     """As `exporters.export`, of a module. declared: {input: {axis: letter}}, its free axes; None: they are found."""
     with new_folder(out, force=force) as folder:
@@ -66,5 +68,8 @@ def export_module(
             activations = halve_measured(folder, manifest, measure, tell, precision)
             graphs = (describe_graph(folder / f"{GRAPH}.onnx", GRAPH),)
             manifest = replace(manifest, precision=precision, graphs=graphs, files=describe_files(folder), activations=activations)
+        if with_attention:
+            save_attention_outputs(folder, (GRAPH,), manifest.model_type)
+            manifest = replace(manifest, files=describe_files(folder))
         tell_fallback(manifest, tell)
         return Bundle(out, keep_verified(folder, manifest, None if verify is None else lambda: verify(folder, own), tell))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from zen_edge.exporters.own_seq2seq import OwnSeq2Seq, Tensors
+from zen_edge.exporters.softmaxes import softmaxes
 
 Array = np.ndarray[Any, Any]
 LOWEST = -1e9  # what a beam that has ended, or that is not there, has in place of a score
@@ -42,6 +43,18 @@ class Seq2SeqReference:
             weights.append(attention)
         attention = None if weights[0] is None else torch.stack([one for one in weights if one is not None], 1).numpy()
         return torch.stack(scores, 1).numpy(), attention
+
+    def softmaxes(self, ids: Array, mask: Array, forced: Array) -> list[Array]:
+        """Those over the source: of the encoder (...,T,T), and of the step along `forced` (B,S), (B,N,S,T)."""
+        seen, (B, T) = torch.from_numpy(mask), ids.shape
+        with softmaxes() as read:
+            values = self._own.encode(torch.from_numpy(ids), seen)
+        steps = []
+        for column in torch.from_numpy(forced).T:
+            with softmaxes() as looked:
+                values = values | self._own.advance(column.contiguous(), seen, values)[1]
+            steps.append([one.reshape(B, -1, 1, T) for one in looked if one.shape[-1] == T and one.size % (B * T) == 0])
+        return [*(one for one in read if one.shape[-2:] == (T, T)), *(np.concatenate(layer, 2) for layer in zip(*steps, strict=True))]
 
     def generate(self, ids: Array, mask: Array, num_beams: int, max_new_tokens: int | None) -> list[tuple[int, ...]]:
         """The best sequence for each row: the ids after the start token, end token included."""

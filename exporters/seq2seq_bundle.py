@@ -9,6 +9,7 @@ from typing import Any
 
 from zen_edge.bundle import Bundle
 from zen_edge.exporters import MADE_WITH, keep_verified, tell_fallback
+from zen_edge.exporters.attention_outputs import save_attention_outputs
 from zen_edge.exporters.own_seq2seq import OwnSeq2Seq
 from zen_edge.exporters.seq2seq_graphs import trace_graphs
 from zen_edge.exporters.weights import save_graphs
@@ -19,6 +20,7 @@ from zen_edge.parity import ParityReport
 from zen_edge.recipe import Recipe
 from zen_edge.tasks import SEQUENCE_TO_SEQUENCE
 
+MODEL_TYPE = "seq2seq"
 UNPADDED = (
     "a text is encoded otherwise beside longer ones, where it is padded: texts of one length are decoded together and others apart. With pack_padded_sequence and the mask in the "
     "attention all could be"
@@ -34,6 +36,7 @@ def export_seq2seq(
     force: bool,
     verify: Callable[[Path, OwnSeq2Seq], ParityReport] | None,
     tell: Callable[[str], None],
+    with_attention: bool = False,
 ) -> Bundle:
     """As `exporters.export`, of a `Seq2Seq`."""
     with new_folder(out, force=force) as folder:
@@ -42,10 +45,12 @@ def export_seq2seq(
         graphs = trace_graphs(own, precision, device, tell)
         tell("write the graphs")
         save_graphs(graphs, folder)
+        if with_attention:
+            save_attention_outputs(folder, tuple(graphs), MODEL_TYPE)
         manifest = Manifest(
             format=FORMAT,
             task=SEQUENCE_TO_SEQUENCE,
-            model_type="seq2seq",
+            model_type=MODEL_TYPE,
             precision=precision,
             device=device,
             graphs=tuple(describe_graph(folder / f"{name}.onnx", name) for name in graphs),

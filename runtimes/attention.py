@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from zen_edge.attention_map import AttentionMap, attention_file
 from zen_edge.errors import ZenEdgeError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.encoder_decoder import Cache, EncoderDecoder
+from zen_edge.runtimes.encoder_step import EncoderStep, Remembered
 from zen_edge.runtimes.providers import Device, find_provider, for_graph
 from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.tokenization import Tokenizer
+from zen_edge.tasks import SEQUENCE_TO_SEQUENCE
 
-ENCODER = "encoder"
 BLANK = "a blank text has nothing to attend to."
 
 Weights = dict[str, NDArray[np.float32]]
@@ -43,14 +44,26 @@ class Attending:
             name: b"".join((self.folder / file).read_bytes() for file in (self.manifest.graph(name).file, attention_file(name))) for name in names
         }
 
-    def encoder_decoder(self) -> AttendingEncoderDecoder:
-        return AttendingEncoderDecoder(self.folder, self.manifest, self.device, self.threads, self.graphs())
+    def encoder_decoder(self) -> AttendingEncoderDecoder | AttendingEncoderStep:
+        kind = AttendingEncoderStep if self.manifest.task == SEQUENCE_TO_SEQUENCE else AttendingEncoderDecoder
+        return kind(self.folder, self.manifest, self.device, self.threads, self.graphs())
 
-    def encoder(self, feeds: Mapping[str, NDArray[Any]]) -> Weights:
-        """Of a bundle with one graph for B texts: feeds: what it reads. By kind, (B,L,N,T,T)."""
-        described = self.manifest.graph(ENCODER)
-        graph = Session(self.folder / described.file, for_graph(find_provider(self.device), described), self.threads, self.graphs()[ENCODER])
-        return by_kind({name: value.numpy() for name, value in graph.run(feeds, _outputs(graph)).items()})
+    def one_graph(self) -> AttendingGraph:
+        """Of a bundle with one graph."""
+        ((name, graph),) = self.graphs().items()
+        described = self.manifest.graph(name)
+        return AttendingGraph(Session(self.folder / described.file, for_graph(find_provider(self.device), described), self.threads, graph))
+
+
+@dataclass(frozen=True)
+class AttendingGraph:
+    """The only graph of a bundle, with the weights of its attention."""
+
+    session: Session
+
+    def weights(self, feeds: Mapping[str, NDArray[Any]]) -> Weights:
+        """feeds: what the graph reads. By kind, (B,L,N,S,T)."""
+        return by_kind({name: value.numpy() for name, value in self.session.run(feeds, _outputs(self.session)).items()})
 
 
 class AttendingEncoderDecoder(EncoderDecoder):
@@ -64,6 +77,23 @@ class AttendingEncoderDecoder(EncoderDecoder):
         cache = Cache(cross, self._empty(len(forced)), source.get("attention_mask"), len(forced), 0)
         found |= self._decoder.run(self._feeds(forced, cache, 1, False), made)
         return by_kind({name: found[name].numpy() for name in (*kept, *made)})
+
+
+class AttendingEncoderStep(EncoderStep):
+    """The graphs of an encoder and a step of one's own with the weights of their attention."""
+
+    def weights(self, source: Mapping[str, NDArray[Any]], forced: NDArray[np.int64]) -> Weights:
+        """As of an encoder-decoder; forced is read one column after another. "cross" is from each word to the source."""
+        kept, made = _outputs(self._encoder), _outputs(self._decoder)
+        first = self._encoder.run({name: source[name] for name in self._encoder.inputs}, (*self._memory, *self._state, *kept), self._kept)
+        cache = Remembered({name: first[name] for name in self._memory}, {name: first[name] for name in self._state}, source["attention_mask"])
+        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in made}
+        for column in forced.T:
+            step = self._run(column, cache, 1, False, made)
+            cache = replace(cache, state=self._after(step))
+            for name in made:
+                found[name].append(step[name].numpy())
+        return by_kind({name: first[name].numpy() for name in kept} | {name: np.concatenate(values, axis=2) for name, values in found.items()})
 
 
 def _outputs(graph: Session) -> tuple[str, ...]:
@@ -80,7 +110,7 @@ def by_kind(found: Mapping[str, NDArray[np.float32]]) -> Weights:
 
 
 def attend_text(
-    model: AttendingEncoderDecoder, tokenizer: Tokenizer, source: Sequence[int], start: int, answer: Sequence[int], text: str
+    model: AttendingEncoderDecoder | AttendingEncoderStep, tokenizer: Tokenizer, source: Sequence[int], start: int, answer: Sequence[int], text: str
 ) -> AttentionMap:
     """source: ids of a text. answer: those of what was made of it, after the one that the decoder starts from."""
     ids = np.array([source], np.int64)

@@ -31,11 +31,12 @@ class Remembered:
 class EncoderStep:
     """The graphs of such a bundle."""
 
-    def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, device: Device, threads: int | None, graphs: Mapping[str, bytes] | None = None) -> None:
+        """graphs: what to run in the place of a graph's file, by its name."""
         provider = find_provider(device)
 
         def opened(graph: Graph) -> SizedSession:
-            return SizedSession(folder / graph.file, provider, threads, graph)
+            return SizedSession(folder / graph.file, provider, threads, graph, (graphs or {}).get(graph.name))
 
         self._encoder, self._decoder, self._reorder = (opened(manifest.graph(name)) for name in ("encoder", "decoder", "reorder"))
         self._share = next((opened(graph) for graph in manifest.graphs if graph.name == "share"), None)

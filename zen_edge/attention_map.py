@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +13,21 @@ from zen_edge.errors import OptionError
 
 KINDS = ("cross", "decoder", "encoder")  # as transformers has them; the one that says most about an answer first
 
+Labels = tuple[str, ...]
+
 
 def attention_file(graph: str) -> str:
     """The file of a bundle that adds the weights of attention to the outputs of the graph of this name."""
     return f"{graph}.attention"
+
+
+def ascending(labels: Sequence[str]) -> bool:
+    """Whether labels are numbers in order, as positions and times are: where there are many, a few tell the others."""
+    try:
+        numbers = [float(label) for label in labels]
+    except ValueError:
+        return False
+    return all(before < after for before, after in pairwise(numbers))
 
 
 @dataclass(frozen=True)
@@ -22,28 +35,37 @@ class Shown:
     """Weights to look at, (S,T): of the rows to the columns, both by their tokens. title: which they are."""
 
     title: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
+    rows: Labels
+    columns: Labels
     weights: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
     """weights: by kind, (L,N,S,T), each row of which sums to 1. "encoder": from source to source. "cross": from target to source. "decoder": from
-    target to decoder_input.
+    target to decoder_input. Of a module of one's own "self" and "cross", and "cross-2" for layers of other sizes: from position to position.
 
     source: the tokens that the encoder reads. target: those that are said; decoder_input: what the decoder reads to say each of them, which is the token
-    before it. Both are empty where there is no decoder. text: what was answered, or read where there is no decoder.
+    before it. Both are empty where there is no decoder. text: what was answered, or read where there is no decoder. labels: of the rows and columns of kinds
+    that are not from token to token.
     """
 
-    source: tuple[str, ...]
-    target: tuple[str, ...]
-    decoder_input: tuple[str, ...]
+    source: Labels
+    target: Labels
+    decoder_input: Labels
     weights: dict[str, NDArray[np.float32]]
     text: str
+    labels: Mapping[str, tuple[Labels, Labels]] = field(default_factory=dict)
 
-    def tokens(self, kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    @property
+    def kinds(self) -> list[str]:
+        """Those there are, the one that is shown first at the beginning."""
+        return [*(kind for kind in KINDS if kind in self.weights), *(kind for kind in self.weights if kind not in KINDS)]
+
+    def tokens(self, kind: str) -> tuple[Labels, Labels]:
         """Of the rows and the columns of a kind."""
+        if kind in self.labels:
+            return self.labels[kind]
         if kind == "cross":
             return self.target, self.source
         return (self.target, self.decoder_input) if kind == "decoder" else (self.source, self.source)
@@ -51,13 +73,11 @@ class AttentionMap:
     def chosen(self, kind: str | None = None, layer: int | None = None, head: int | None = None) -> Shown:
         """The weights of one kind, layer and head, counted from 0 as the arrays are; of every layer or head that is left out, the mean.
 
-        kind: otherwise the first of KINDS that the model has. OptionError for what it has not.
+        kind: otherwise the first of `kinds`. OptionError for what the model has not.
         """
-        kind = next(known for known in KINDS if known in self.weights) if kind is None else kind
+        kind = self.kinds[0] if kind is None else kind
         if kind not in self.weights:
-            raise OptionError(
-                f"kind {kind!r} is not among the attention of this model: {', '.join(known for known in KINDS if known in self.weights)}."
-            )
+            raise OptionError(f"kind {kind!r} is not among the attention of this model: {', '.join(self.kinds)}.")
         weights = self.weights[kind]
         parts = [kind]
         for axis, (name, place) in enumerate((("layer", layer), ("head", head))):

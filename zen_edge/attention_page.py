@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zen_edge.attention_map import KINDS, AttentionMap
+from zen_edge.attention_map import AttentionMap
 from zen_edge.checked import printable
 from zen_edge.errors import InputError
 
@@ -25,7 +25,7 @@ def page(seen: AttentionMap, kind: str | None = None, layer: int | None = None, 
     if size > LARGEST:
         raise InputError(f"a page with all weights would have {size / 1e6:.0f} MB: shorten the input, or draw one map as .png.")
     data = {
-        "kinds": {name: _kind(seen, name) for name in KINDS if name in seen.weights},
+        "kinds": {name: _kind(seen, name) for name in seen.kinds},
         "first": {"kind": kind, "layer": layer, "head": head},
     }
     template = (files("zen_edge") / "data" / "attention.html").read_text("utf-8")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from math import ceil
 from typing import Any
 
-from zen_edge.attention_map import Shown
+from zen_edge.attention_map import Shown, ascending
 from zen_edge.checked import printable
 from zen_edge.errors import MissingDependencyError
 
 CELL = (0.15, 0.34)  # inches of a weight, the smallest and the largest
+LEAST = 0.01  # the same along an axis of numbers, of which labels are left out
 SIDE = 14.0  # inches of all weights, as far as CELL allows
 DPI, MOST_PIXELS = 150, 9000
 LARGEST_LABEL = 10.0  # points
@@ -28,10 +30,10 @@ def picture(shown: Shown) -> tuple[bytes, str]:
         raise MissingDependencyError('drawing a .png needs matplotlib: pip install "zen-edge[plot]"; an .html page needs nothing.') from None
     fonts, missing = _fonts(set("".join((*shown.rows, *shown.columns))))
     rows, columns = ([_label(token, missing) for token in tokens] for tokens in (shown.rows, shown.columns))
-    cell = min(CELL[1], max(CELL[0], SIDE / max(len(rows), len(columns))))
-    size = min(LARGEST_LABEL, cell * POINTS * 0.7)
+    down_cell, across_cell = _cell(rows, columns), _cell(columns, rows)
+    size = min(LARGEST_LABEL, max(CELL[0], min(down_cell, across_cell)) * POINTS * 0.7)
     letter = size * 0.62 / POINTS  # inches, of a middling one
-    width, height = (cell * len(tokens) for tokens in (columns, rows))
+    width, height = across_cell * len(columns), down_cell * len(rows)
     left, top = (max(map(len, tokens)) * letter + 0.3 for tokens in (rows, columns))
     right, bottom, heading = 0.9, 0.25, 0.35
     across, down = max(left + width + right, 4.0), top + heading + height + bottom
@@ -40,8 +42,9 @@ def picture(shown: Shown) -> tuple[bytes, str]:
         axes = figure.add_axes((left / across, bottom / down, width / across, height / down))
         image = axes.imshow(shown.weights, cmap="Blues", vmin=0.0, aspect="auto", interpolation="nearest")
         axes.xaxis.tick_top()
-        axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size, parse_math=False)
-        axes.set_yticks(range(len(rows)), rows, fontsize=size, parse_math=False)
+        for axis, labels, cell, turn in ((axes.xaxis, columns, across_cell, 90), (axes.yaxis, rows, down_cell, 0)):
+            some = range(0, len(labels), ceil(CELL[0] / cell))
+            axis.set_ticks(list(some), [labels[place] for place in some], rotation=turn, fontsize=size, parse_math=False)
         axes.tick_params(length=0)
         axes.spines[:].set_color("#bbb")
         beside = figure.add_axes(
@@ -52,6 +55,12 @@ def picture(shown: Shown) -> tuple[bytes, str]:
         drawn = io.BytesIO()
         figure.savefig(drawn, format="png", dpi=min(DPI, MOST_PIXELS / max(across, down)), metadata={"Software": None})
     return drawn.getvalue(), "".join(sorted(missing))
+
+
+def _cell(labels: list[str], others: list[str]) -> float:
+    """Inches of a weight along the axis of `labels`: as wide as the other way, but smaller where there are many numbers."""
+    wanted = SIDE / max(len(labels), 0 if ascending(others) else len(others))
+    return min(CELL[1], max(LEAST if ascending(labels) else CELL[0], wanted))
 
 
 def _fonts(characters: set[str]) -> tuple[list[str], set[str]]:

@@ -78,7 +78,7 @@ def _attention(folder: Path, manifest: Manifest, reference: EncoderReference, fe
     """The weights of attention of a padded batch."""
     from zen_edge.runtimes.attention import Attending
 
-    found = Attending(folder, manifest, compared_on.device(), None).encoder(feeds)
+    found = Attending(folder, manifest, compared_on.device(), None).one_graph().weights(feeds)
     return compare_outputs("attention.encoder", reference.attention(feeds), found["encoder"], manifest.precision)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zen_edge import compared_on
+from zen_edge.attention_map import attention_file
+from zen_edge.check_attention import compare_weights
 from zen_edge.errors import InputError, ModuleError
 from zen_edge.inputs import read_arrays
 from zen_edge.manifest import Manifest
@@ -29,9 +31,13 @@ def compare(
 
     Returns the report and what it counts. CheckFailedError for other weights.
     """
+    from zen_edge.exporters.softmaxes import softmaxes
     from zen_edge.runtimes import load
+    from zen_edge.runtimes.attention import Attending
 
     manifest.require_weights(own.weights_hash(), own.name)
+    keeps = attention_file("module") in manifest.files
+    attending = Attending(folder, manifest, compared_on.device(), None).one_graph() if keeps else None
     rows: list[OutputDifference] = []
     compared = 0
     with load(folder, device=compared_on.device()) as loaded:
@@ -39,13 +45,17 @@ def compare(
         for label, inputs in _cases(own, manifest):
             tell(f"compare {label}")
             try:
-                expected = {name: value.numpy() for name, value in own(inputs).items()}
+                with softmaxes() as seen:
+                    expected = {name: value.numpy() for name, value in own(inputs).items()}
             except ModuleError:
                 if label == EXAMPLE:
                     raise
                 continue
-            given = pipeline({name: value.numpy() for name, value in inputs.items()})
+            arrays = {name: value.numpy() for name, value in inputs.items()}
+            given = pipeline(arrays)
             rows += [row for name in expected if (row := _difference(f"{name}, {label}", expected[name], given[name], manifest.precision))]
+            if attending is not None:
+                rows += compare_weights(attending.weights(arrays), seen, manifest.precision, f", {label}")
             compared += 1
     first = _first_difference(folder, manifest, own, tell) if bisect else None
     return ParityReport(manifest.precision, tuple(rows), bisect=first), {"sizes": compared}

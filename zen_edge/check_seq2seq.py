@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zen_edge import compared_on
+from zen_edge.attention_map import attention_file
+from zen_edge.check_attention import compare_weights
 from zen_edge.check_generated import CASES, PADDED_ROWS, Tell, generated, scored_texts
 from zen_edge.check_steps import along, encoded
 from zen_edge.check_tensors import PADDING, first_of, log_sum_exp, open_graph
@@ -99,9 +101,21 @@ def _outputs(
     yield difference("decoder.top_scores", best, step["top_scores"][seen], tolerance_of("fp32"))
     chosen = np.take_along_axis(step["logits"][seen], np.clip(step["top_ids"][seen], 0, scores.shape[-1] - 1), axis=-1)
     yield difference("decoder.top_ids", best, chosen, tolerance_of("fp32"))
+    yield from _attention(folder, manifest, reference, ids, mask, forced, seen)
     for graph in manifest.graphs:
         if graph.name in ("reorder", "share"):
             yield from _moved(folder, manifest, graph.name, found)
+
+
+def _attention(
+    folder: Path, manifest: Manifest, reference: Seq2SeqReference, ids: Array, mask: Array, forced: Array, seen: Array
+) -> Iterator[OutputDifference]:
+    from zen_edge.runtimes.attention import Attending
+
+    if not any(attention_file(graph.name) in manifest.files for graph in manifest.graphs):
+        return
+    found = Attending(folder, manifest, compared_on.device(), None).encoder_decoder().weights({"input_ids": ids, "attention_mask": mask}, forced)
+    yield from compare_weights(found, reference.softmaxes(ids, mask, forced), manifest.precision, inside=seen)
 
 
 def _moved(folder: Path, manifest: Manifest, name: str, handed: Mapping[str, Array]) -> Iterator[OutputDifference]:

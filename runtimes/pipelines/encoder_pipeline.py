@@ -54,7 +54,7 @@ class EncoderPipeline(Opened[Encoder], ABC):
             raise InputError(BLANK)
         encoding = self._fitting(self._attended(text, None if pair is None else require_text(pair)), "give a shorter one")
         feeds = self._open_model().feeds([{"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}])
-        weights = {kind: value[0] for kind, value in self._attending.encoder(feeds).items()}
+        weights = {kind: value[0] for kind, value in self._attending.one_graph().weights(feeds).items()}
         return AttentionMap(tuple(self._tokenizer.pieces(encoding.ids)), (), (), weights, text)
 
     def _attended(self, text: str, pair: str | None) -> Encoding:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zen_edge.attention_map import AttentionMap
 from zen_edge.checked import quoted
-from zen_edge.errors import BundleError, InputError
+from zen_edge.errors import BundleError, InputError, OptionError
 from zen_edge.manifest import Manifest, Tensor
 from zen_edge.module_names import shown_name
+from zen_edge.runtimes.attention import Attending
 from zen_edge.runtimes.large_session import LargeSession
 from zen_edge.runtimes.pipelines.opened import Opened
 from zen_edge.runtimes.providers import Device, find_provider
@@ -39,15 +41,33 @@ class Pipeline(Opened[Session]):
         names = {tensor.name for tensor in self.inputs}
         self._shown = {tensor.name: shown_name(tensor.name, names) for tensor in self.outputs}
         self._model = LargeSession(folder / graph.file, find_provider(device), threads, graph)
+        self._attending = Attending(folder, manifest, device, threads)
 
     def __call__(self, arrays: Mapping[str, Array] | None = None, /, **named: Array) -> dict[str, Array]:
         """The outputs by name. InputError for an array that is missing, unknown, or of another dtype or shape than the module takes."""
         session = self._open_model()
+        found = session.run(self._feeds(arrays, named), list(self._shown))
+        return {self._shown[name]: value.numpy() for name, value in found.items()}
+
+    def attend(self, arrays: Mapping[str, Array] | None = None, /, *, row: int = 0, **named: Array) -> AttentionMap:
+        """How the module attends in one row of the batch, from position to position: "self" where queries and keys have one length, otherwise "cross".
+
+        Arrays as a call takes them; one that is called "row" is given by name in `arrays`. ZenEdgeError where the bundle was exported without the weights
+        of attention, OptionError for a row that is not there.
+        """
+        self._open_model()
+        found = self._attending.one_graph().weights(self._feeds(arrays, named))
+        rows = min(len(weights) for weights in found.values())
+        if isinstance(row, bool) or not isinstance(row, int) or not 0 <= row < rows:
+            raise OptionError(f"row {row!r} is not there: the batch has rows 0 to {rows - 1}.")
+        weights = {kind: value[row] for kind, value in found.items()}
+        labels = {kind: (_positions(value.shape[2]), _positions(value.shape[3])) for kind, value in weights.items()}
+        return AttentionMap((), (), (), weights, "", labels)
+
+    def _feeds(self, arrays: Mapping[str, Array] | None, named: Mapping[str, Array]) -> dict[str, Array]:
         if arrays is not None and not isinstance(arrays, Mapping):
             raise InputError(f"expected arrays by name ({self._signature()}), got a value of type {type(arrays).__name__}.")
-        feeds = self._checked({**(arrays or {}), **named})
-        found = session.run(feeds, list(self._shown))
-        return {self._shown[name]: value.numpy() for name, value in found.items()}
+        return self._checked({**(arrays or {}), **named})
 
     def _signature(self) -> str:
         return ", ".join(f"{tensor.name} {_shape(tensor.shape)} {tensor.dtype}" for tensor in self.inputs)
@@ -91,6 +111,10 @@ class Pipeline(Opened[Session]):
                 bound = "at least 1" if size == 0 else f"at most {most}"
                 raise InputError(f"{tensor.name!r} has the shape {list(array.shape)}; {expected} (axis {axis}) should be {bound}.")
         return np.ascontiguousarray(array)
+
+
+def _positions(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))
 
 
 def _shape(shape: tuple[int | str, ...]) -> str:

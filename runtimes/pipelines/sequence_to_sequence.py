@@ -41,6 +41,11 @@ class Pipeline(TextToText):
     def stream(self, text: Any, /, **options: Any) -> Any:
         return super().stream(self._lines(text)[0] if self._of_ids and not isinstance(text, str) else text, **options)
 
+    def attend(self, inputs: Any, /, **options: Any) -> Any:
+        """As of a translation: "cross", from each word to the source."""
+        found = super().attend(self._lines(inputs), **options)
+        return found[0] if isinstance(inputs, str) or isinstance(_first(inputs), int) else found
+
     def _lines(self, inputs: object) -> Sequence[str]:
         if not self._of_ids or isinstance(inputs, str):
             return super()._lines(inputs)

@@ -29,7 +29,7 @@ def compared(source, folder, task):
     """Asserts for a padded batch that the weights are PyTorch's; gives them."""
     manifest, reference = read_manifest(folder), EncoderReference(load_checkpoint(source, task=task), task)
     feeds = Encoder(folder, manifest, "cpu", 1).feeds([reference.encode(line) for line in LINES])
-    found = Attending(folder, manifest, "cpu", 1).encoder(feeds)
+    found = Attending(folder, manifest, "cpu", 1).one_graph().weights(feeds)
     expected = reference.attention(feeds)
     assert found.keys() == {"encoder"}
     assert found["encoder"].shape == expected.shape

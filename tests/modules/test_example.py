@@ -37,8 +37,14 @@ def test_the_bundles_write_what_the_modules_write(dates, tmp_path):
     dates.train(encoder, step, 8)
     made = dates.translator(encoder, step)
     dates.export(made, tmp_path)
-    dates.draw_attention(made, "3 May 2021", tmp_path / "attention.png")
-    assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
+    dates.export_layer(encoder, step, "3 May 2021", tmp_path)
+    dates.draw(tmp_path, "3 May 2021")
+    for name in ("layer.png", "attention.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    with zen_edge.load(tmp_path / "dates-fp32") as pipeline:
+        seen = pipeline.attend("3 May 2021")
+        assert (seen.source, "".join(seen.target)[: len(seen.text)]) == ((*"3▁may▁2021", "\2"), seen.text)
+        assert seen.weights["cross"].shape == (1, 1, len(seen.target), len(seen.source))
 
     texts = [dates.pair(random.Random(seed))[0] for seed in range(30)]
     expected = dates.of_pytorch(made, texts)

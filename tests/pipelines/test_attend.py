@@ -115,6 +115,6 @@ def test_verification_sees_wrong_weights(demo_attention, demo_checkpoint, vouch,
 
 def test_a_graph_that_does_not_attend_is_refused(demo_fp32):
     before = {path.name for path in demo_fp32.iterdir()}
-    with pytest.raises(UnsupportedModelError, match="no attention from token to token"):
+    with pytest.raises(UnsupportedModelError, match="has no attention"):
         save_attention_outputs(demo_fp32, ["reorder"], "marian")
     assert {path.name for path in demo_fp32.iterdir()} == before

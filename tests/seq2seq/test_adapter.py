@@ -143,7 +143,6 @@ def test_other_tasks_and_inputs_are_refused(tmp_path):
         ({"task": "translation"}, "'module' or 'sequence-to-sequence', not 'translation'"),
         ({"example_inputs": {}}, "a Seq2Seq takes no example inputs"),
         ({"dynamic": {"ids": {0: "B"}}}, "the free axes of a Seq2Seq are known"),
-        ({"with_attention": True}, "no map is kept of a Seq2Seq: leave it out"),
     ):
         with pytest.raises(OptionError, match=words):
             zen_edge.export(declared, tmp_path / "out", **given)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import zen_edge
 from zen_edge.cli import app
-from zen_edge.errors import CheckFailedError, InputError, OptionError
+from zen_edge.errors import CheckFailedError, InputError, OptionError, UnsupportedModelError, ZenEdgeError
 from zen_edge.exporters.reference_seq2seq import Seq2SeqReference
 from zen_edge.inspection import inspect_bundle
 
@@ -157,3 +157,47 @@ def test_ids_in_and_out_where_there_is_no_vocabulary(factory, tmp_path):
         for given, words in (([5, 99], "the id 99 is beyond the 40"), (["a b"], "'a' is no id"), ([[-1]], "expected a row of ids")):
             with pytest.raises(InputError, match=words):
                 pipeline(given)
+
+
+@pytest.fixture(scope="module")
+def attending(additive, keep_attention):
+    with zen_edge.load(keep_attention(additive), threads=1) as opened:
+        yield opened
+
+
+def test_the_alignment_is_what_the_step_returns(attending, own, pipeline):
+    line = LINES[2]
+    seen = attending.attend(line, num_beams=3)
+    best = pipeline.generate(line, num_beams=3)[0][0]
+    assert (seen.text, seen.source, len(seen.target)) == (best.text, tuple(line.split()), len(best.tokens))
+    reference = Seq2SeqReference(own)
+    ids = np.array([reference.encode(line)])
+    _, weights = reference.along(ids, np.ones_like(ids), np.array([[reference.start_token_id, *best.tokens[:-1]]]))
+    np.testing.assert_allclose(seen.weights["cross"], weights[None], atol=1e-6)
+    assert [one.text for one in attending.attend(LINES[:2])] == pipeline(LINES[:2])
+    with pytest.raises(ZenEdgeError, match="export it again with --with-attention"):
+        pipeline.attend(line)
+
+
+@pytest.mark.sweep  # a trace each
+@pytest.mark.parametrize("name", ["additive", "dot", "general", "concat"])
+def test_maps_are_compared_with_pytorch(name, factory, tmp_path):
+    made = zen_edge.export(factory(name), tmp_path / "fp32", with_attention=True)
+    (compared,) = (row for row in made.manifest.parity["outputs"] if row["name"].startswith("attention."))
+    assert compared["name"] == "attention.cross"
+    assert compared["max_abs"] < 1e-5
+    small = zen_edge.quantize(made.path, tmp_path / "int8", precision="int8")
+    report = zen_edge.parity(small.path, factory(name))
+    assert report.passed, report.failures
+    assert "attention.cross" in {row.name for row in report.outputs}
+    with zen_edge.load(small.path, threads=1) as opened:
+        seen = opened.attend([5, 8, 3]) if name == "concat" else opened.attend(LINES[0])
+    assert seen.weights["cross"].shape == (1, 1, len(seen.target), 3)
+    np.testing.assert_allclose(seen.weights["cross"].sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.sweep
+def test_a_step_that_does_not_attend_is_refused(factory, tmp_path):
+    with pytest.raises(UnsupportedModelError, match="seq2seq has no attention, of which a map could be drawn: leave out --with-attention"):
+        zen_edge.export(factory("stacked"), tmp_path / "out", with_attention=True)
+    assert not list(tmp_path.iterdir())

@@ -19,8 +19,7 @@ def run_module(pipeline: Any, paths: Sequence[Path], output: Path | None, option
 
     from zen_edge.inputs import read_arrays
 
-    if options:
-        raise OptionError(f"a module of your own takes no option {next(iter(options))!r}: leave it out.")
+    require_no_options(options)
     if len(paths) != 1:
         raise OptionError("a module of your own takes one .npz file of arrays by name: --inputs FILE.npz.")
     if output is None and not as_json:
@@ -38,3 +37,8 @@ def run_module(pipeline: Any, paths: Sequence[Path], output: Path | None, option
             typer.echo(json.dumps({name: array.tolist() for name, array in found.items()}, allow_nan=False))
         except ValueError:
             raise InputError("an output holds numbers that JSON has not (NaN, infinite): use --output FILE.npz.") from None
+
+
+def require_no_options(options: Mapping[str, Any]) -> None:
+    if options:
+        raise OptionError(f"a module of your own takes no option {next(iter(options))!r}: leave it out.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from zen_edge.checked import quoted
 from zen_edge.cli import app, note
+from zen_edge.cli.arrays import require_no_options
 from zen_edge.errors import InputError, ZenEdgeError
 from zen_edge.files import reason
 
@@ -21,12 +22,13 @@ KINDS = (".png", ".html")  # of files
 @app.command()
 def attend(
     bundle: Annotated[Path, typer.Argument(help="A folder that `zen-edge export --with-attention` wrote.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="One input.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="One input: a text, or of a module of your own an .npz file of its inputs.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="map.png, a picture of one map; or map.html, a page with all of them.")],
     pair: Annotated[str | None, typer.Option(help="A second text that is read with it: of a question its context.")] = None,
-    kind: Annotated[str | None, typer.Option(metavar="cross|decoder|encoder", help="Which attention; the first of these that there is.")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="cross|decoder|encoder|self", help="Which attention; the first of these that there is.")] = None,
     layer: Annotated[int | None, typer.Option(help="Which layer, from 0; otherwise the mean of all.")] = None,
     head: Annotated[int | None, typer.Option(help="Which head, from 0; otherwise the mean of all.")] = None,
+    row: Annotated[int | None, typer.Option(help="Of a module of your own: which row of the batch, from 0; otherwise the first.")] = None,
     num_beams: Annotated[int | None, typer.Option(help="Beams; 1 is greedy.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens to generate.")] = None,
     decoder_prefix: Annotated[str | None, typer.Option(help="The beginning of the output, or all of it.")] = None,
@@ -43,6 +45,7 @@ def attend(
     _check(inputs, out)
     given: dict[str, Any] = {
         "pair": pair,
+        "row": row,
         "num_beams": num_beams,
         "max_new_tokens": max_new_tokens,
         "decoder_prefix": decoder_prefix,
@@ -55,9 +58,16 @@ def attend(
             note(pipeline.provider.why)
         if not hasattr(pipeline, "attend"):
             raise ZenEdgeError(f"this bundle is for {pipeline.manifest.task}, and maps are of tokens of text only: there is nothing to draw.")
-        seen = pipeline.attend(inputs[0], **options)
+        seen = _of_module(pipeline, inputs[0], options) if pipeline.manifest.task == "module" else pipeline.attend(inputs[0], **options)
     _write(_drawn(seen, out, kind, layer, head), out)
     typer.echo(f"{out}: {seen.text}" if seen.text else str(out), err=True)
+
+
+def _of_module(pipeline: Any, path: str, options: dict[str, Any]) -> AttentionMap:
+    from zen_edge.inputs import read_arrays
+
+    require_no_options({name: value for name, value in options.items() if name != "row"})
+    return cast("AttentionMap", pipeline.attend(read_arrays(Path(path)), row=options.get("row", 0)))
 
 
 def _check(inputs: list[str], out: Path) -> None:
