@@ -110,8 +110,6 @@ def export(
 
         tell("load the checkpoint")
         checkpoint = load_checkpoint(model, revision, task)
-        if with_attention and checkpoint.feature_extractor is not None:
-            raise UnsupportedModelError(f"{checkpoint.model_type} hears, and maps are of tokens only: leave out --with-attention.")
         found_task = encoder_task(checkpoint.model.config, task) or find_task(checkpoint.model.config, task, tell)
         tokenizer = save_tokenizer(checkpoint.tokenizer, folder, *task_prefixes(checkpoint.model.config, found_task))
         if checkpoint.feature_extractor is not None:

@@ -10,6 +10,7 @@ import torch
 
 from zen_edge.exporters.checkpoint import Checkpoint
 from zen_edge.exporters.ctc import frame_count
+from zen_edge.exporters.reference import eager
 
 Array = np.ndarray[Any, Any]
 
@@ -39,6 +40,14 @@ class CtcReference:
         mask = found["attention_mask"].long()
         out = self._model(found[self._model.main_input_name], attention_mask=mask)
         return np.asarray(out.logits[0, : int(frame_count(self._model, mask))])
+
+    @torch.no_grad()
+    def attention(self, audio: Array) -> Array:
+        """audio (samples,) -> the weights of attention, (L,N,T,T)."""
+        given = {self._model.main_input_name: torch.from_numpy(self.features(audio))[None]}
+        with eager(self._model):
+            out = self._model(**given, output_attentions=True)
+        return np.asarray(torch.stack(out.attentions, dim=1)[0].numpy())
 
     def decode(self, frames: Sequence[int]) -> str:
         """The text of an id for every frame, as `processor.decode` gives it."""

@@ -11,6 +11,8 @@ import torch
 
 from zen_edge.exporters.architectures import architecture
 from zen_edge.exporters.checkpoint import Checkpoint
+from zen_edge.exporters.reference import eager
+from zen_edge.exporters.softmaxes import softmaxes
 from zen_edge.exporters.trace import DecoderSizes
 from zen_edge.exporters.wrappers import FeatureEncoder
 
@@ -51,6 +53,21 @@ class SpeechReference:
             **{self._model.main_input_name: torch.from_numpy(features)}, decoder_input_ids=torch.from_numpy(decoder_ids), use_cache=False
         )
         return np.asarray(out.logits.numpy())
+
+    @torch.no_grad()
+    def attention(self, features: Array, decoder_ids: Array, *, shorter: bool = False) -> dict[str, Array]:
+        """As `logits` -> the weights of attention by kind, (B,L,N,S,T)."""
+        with self._shorter(self._model) if shorter else nullcontext(), eager(self._model), softmaxes() as computed:
+            out = self._model(
+                **{self._model.main_input_name: torch.from_numpy(features)},
+                decoder_input_ids=torch.from_numpy(decoder_ids),
+                use_cache=False,
+                output_attentions=True,
+            )
+        found = {kind: torch.stack(out[f"{kind}_attentions"], dim=1).numpy() for kind in ("decoder", "cross")}
+        # An encoder that takes shorter windows is one of ours and keeps none; its softmaxes are the first.
+        layers = len(computed) - sum(value.shape[1] for value in found.values())
+        return {"encoder": np.stack(computed[:layers], axis=1), **found}
 
     @torch.no_grad()
     def prompt(self, features: Array, length: int) -> tuple[int, ...]:

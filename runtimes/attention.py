@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from zen_edge.attention_map import AttentionMap, attention_file
 from zen_edge.errors import ZenEdgeError
-from zen_edge.manifest import Manifest
+from zen_edge.manifest import STATES_MASK, Manifest
+from zen_edge.runtimes.batching import pad_features
 from zen_edge.runtimes.encoder_decoder import Cache, EncoderDecoder
 from zen_edge.runtimes.encoder_step import EncoderStep, Remembered
 from zen_edge.runtimes.providers import Device, find_provider, for_graph
 from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.tokenization import Tokenizer
-from zen_edge.tasks import SEQUENCE_TO_SEQUENCE
 
 BLANK = "a blank text has nothing to attend to."
 
@@ -44,9 +44,11 @@ class Attending:
             name: b"".join((self.folder / file).read_bytes() for file in (self.manifest.graph(name).file, attention_file(name))) for name in names
         }
 
-    def encoder_decoder(self) -> AttendingEncoderDecoder | AttendingEncoderStep:
-        kind = AttendingEncoderStep if self.manifest.task == SEQUENCE_TO_SEQUENCE else AttendingEncoderDecoder
-        return kind(self.folder, self.manifest, self.device, self.threads, self.graphs())
+    def encoder_decoder(self) -> AttendingEncoderDecoder:
+        return AttendingEncoderDecoder(self.folder, self.manifest, self.device, self.threads, self.graphs())
+
+    def encoder_step(self) -> AttendingEncoderStep:
+        return AttendingEncoderStep(self.folder, self.manifest, self.device, self.threads, self.graphs())
 
     def one_graph(self) -> AttendingGraph:
         """Of a bundle with one graph."""
@@ -72,11 +74,20 @@ class AttendingEncoderDecoder(EncoderDecoder):
     def weights(self, source: Mapping[str, NDArray[Any]], forced: NDArray[np.int64]) -> Weights:
         """source: what the encoder graph takes of B inputs. forced: what their decoders read (B,S), all in one step. By kind, (B,L,N,S,T)."""
         kept, made = _outputs(self._encoder), _outputs(self._decoder)
-        found = self._encoder.run(source, (*self._cross, *kept), self._kept)
+        masks = tuple(name for name in self._encoder.outputs if name == STATES_MASK)
+        found = self._encoder.run(source, (*self._cross, *masks, *kept), self._kept)
         cross = {name: found[name] for name in self._cross}
-        cache = Cache(cross, self._empty(len(forced)), source.get("attention_mask"), len(forced), 0)
+        mask = found[STATES_MASK].numpy() if masks else source.get("attention_mask")
+        cache = Cache(cross, self._empty(len(forced)), mask, len(forced), 0)
         found |= self._decoder.run(self._feeds(forced, cache, 1, False), made)
         return by_kind({name: found[name].numpy() for name in (*kept, *made)})
+
+    def sound(self, rows: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+        """What the encoder graph takes of the features of sounds."""
+        if "attention_mask" not in self._encoder.inputs:
+            return {self._encoder.inputs[0]: np.stack(rows)}
+        features, mask = pad_features(rows)
+        return {name: mask if name == "attention_mask" else features for name in self._encoder.inputs}
 
 
 class AttendingEncoderStep(EncoderStep):
@@ -97,7 +108,7 @@ class AttendingEncoderStep(EncoderStep):
 
 
 def _outputs(graph: Session) -> tuple[str, ...]:
-    return tuple(name for name in graph.outputs if "_attention_" in name)
+    return tuple(name for name in graph.outputs if name.partition("_attention_")[2].isdigit())
 
 
 def by_kind(found: Mapping[str, NDArray[np.float32]]) -> Weights:
@@ -120,3 +131,18 @@ def attend_text(
     return AttentionMap(
         tuple(tokenizer.pieces(source)), tuple(pieces[1:]), tuple(pieces[:-1]), {kind: value[0] for kind, value in weights.items()}, text
     )
+
+
+def attend_sound(
+    model: AttendingEncoderDecoder, tokenizer: Tokenizer, features: NDArray[np.float32], said: Sequence[int], text: str, seconds: float
+) -> AttentionMap:
+    """features: of one sound, padding included, of so many seconds. said: what its decoder starts from and what it gives. The source are the seconds at which frames begin."""
+    weights = {kind: value[0] for kind, value in model.weights(model.sound([features]), np.array([said[:-1]], np.int64)).items()}
+    pieces = tokenizer.pieces(said, target=True)
+    frames = weights["cross"].shape[-1]
+    return AttentionMap(times(frames, seconds / frames), tuple(pieces[1:]), tuple(pieces[:-1]), weights, text)
+
+
+def times(frames: int, step: float) -> tuple[str, ...]:
+    """The second at which each of so many frames of `step` seconds begins."""
+    return tuple(f"{frame * step:.2f}" for frame in range(frames))

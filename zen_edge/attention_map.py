@@ -45,7 +45,7 @@ class AttentionMap:
     """weights: by kind, (L,N,S,T), each row of which sums to 1. "encoder": from source to source. "cross": from target to source. "decoder": from
     target to decoder_input. Of a module of one's own "self" and "cross", and "cross-2" for layers of other sizes: from position to position.
 
-    source: the tokens that the encoder reads. target: those that are said; decoder_input: what the decoder reads to say each of them, which is the token
+    source: the tokens that the encoder reads; of a recognizer the seconds at which its frames begin. target: those that are said; decoder_input: what the decoder reads to say each of them, which is the token
     before it. Both are empty where there is no decoder. text: what was answered, or read where there is no decoder. labels: of the rows and columns of kinds
     that are not from token to token.
     """

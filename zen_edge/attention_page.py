@@ -19,13 +19,14 @@ STEPS = 65535  # weights are kept in 16 bits
 
 
 def page(seen: AttentionMap, kind: str | None = None, layer: int | None = None, head: int | None = None) -> str:
-    """kind, layer, head: what is shown first, as `AttentionMap.chosen` takes them. InputError for more weights than a browser likes."""
+    """kind, layer, head: what is shown first, as `AttentionMap.chosen` takes them. Kinds for which there is no room are left out. InputError where the first has more weights than a browser likes."""
     seen.chosen(kind, layer, head)  # raises for what is not there
-    size = sum(weights.size for weights in seen.weights.values()) * 2 * 4 / 3
-    if size > LARGEST:
-        raise InputError(f"a page with all weights would have {size / 1e6:.0f} MB: shorten the input, or draw one map as .png.")
+    kinds = fitting(seen, kind)
+    if not kinds:
+        first = kind or seen.kinds[0]
+        raise InputError(f"a page with its {first} weights would have {_size(seen, first) / 1e6:.0f} MB: shorten the input, or draw one map as .png.")
     data = {
-        "kinds": {name: _kind(seen, name) for name in seen.kinds},
+        "kinds": {name: _kind(seen, name) for name in kinds},
         "first": {"kind": kind, "layer": layer, "head": head},
     }
     template = (files("zen_edge") / "data" / "attention.html").read_text("utf-8")
@@ -35,6 +36,23 @@ def page(seen: AttentionMap, kind: str | None = None, layer: int | None = None, 
         before, after = template.split(f"<!--{name}-->")
         template = before + value + after
     return template
+
+
+def fitting(seen: AttentionMap, kind: str | None = None) -> list[str]:
+    """The kinds that a page has room for, if `kind` is among them, in their order."""
+    room, kept = LARGEST, set[str]()
+    for name in sorted(seen.kinds, key=lambda name: name != kind):
+        if (size := _size(seen, name)) <= room:
+            kept.add(name)
+            room -= size
+        elif not kept:
+            return []
+    return [name for name in seen.kinds if name in kept]
+
+
+def _size(seen: AttentionMap, kind: str) -> float:
+    """Bytes of its weights in a page."""
+    return seen.weights[kind].size * 2 * 4 / 3
 
 
 def _kind(seen: AttentionMap, name: str) -> dict[str, Any]:

@@ -28,6 +28,20 @@ def compare_weights(
         )
 
 
+def compare_sounds(
+    found: Mapping[str, Array], expected: Sequence[Mapping[str, Array]], precision: str, said: Sequence[int] | None = None
+) -> Iterator[OutputDifference]:
+    """found: by kind, (B,L,N,S,T), of sounds side by side. expected: of each alone, (L,N,S,T). said: how many tokens of each are no padding; None: all."""
+    for kind, weights in found.items():
+        ours, theirs = [], []
+        for row, one in enumerate(expected):
+            _, _, S, T = one[kind].shape
+            rows = S if said is None or kind == "encoder" else said[row]
+            theirs.append(one[kind][:, :, :rows].ravel())
+            ours.append(weights[row][:, :, :rows, :T].ravel())
+        yield compare_outputs(f"attention.{kind}", np.concatenate(theirs), np.concatenate(ours), precision)
+
+
 def _taken(left: list[Array], layer: Array, kind: str) -> Array:
     """The nearest of `left` to `layer` (B,N,S,T), in its shape, taken out of the list."""
     fitting = [i for i, one in enumerate(left) if one.size == layer.size and one.shape[-1] == layer.shape[-1]]

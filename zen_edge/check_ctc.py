@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zen_edge import compared_on
+from zen_edge.attention_map import attention_file
+from zen_edge.check_attention import compare_sounds
 from zen_edge.errors import CheckFailedError, InputError
 from zen_edge.inputs import Line
 from zen_edge.manifest import Manifest
@@ -18,6 +20,7 @@ from zen_edge.sounds import Sound, voice
 if TYPE_CHECKING:
     from zen_edge.exporters.checkpoint import Checkpoint
     from zen_edge.exporters.reference_ctc import CtcReference
+    from zen_edge.runtimes.ctc.model import FrameModel
     from zen_edge.runtimes.ctc.spans import FrameTokenizer
 
 Array = np.ndarray[Any, Any]
@@ -64,6 +67,8 @@ def compare(
         pairs["ctc.frame_logits padded"] = expected, model.logits(features)
     # transformers computes its features in float32 or float64 by other sums: as near as those are among each other.
     outputs = tuple(_difference(name, *pair, manifest.precision if name != "features" else "fp32") for name, pair in pairs.items())
+    if attention_file("ctc") in manifest.files:
+        outputs += tuple(_attention(folder, manifest, model, reference, sounds[:2], features[:2]))
     frames, given = ([FramePath.of(logits).ids.tolist() for logits in side] for side in (expected, alone))
     cases = {"frames": compare_tokens(frames, given, lambda i, step, one, other: _margin(expected[i], step, one, other), reference.decode)}
     texts = [reference.decode(ids) for ids in frames], [tokenizer.told(ids)[0] for ids in given]
@@ -74,6 +79,18 @@ def compare(
     text = compare_texts([str(sounds[i].target) for i in scored], of_model, of_bundle, manifest.task)
     first = _first_difference(folder, manifest, checkpoint, features[0], tell) if bisect else None
     return ParityReport(manifest.precision, outputs, cases, text, first), {"lines": len(sounds), "lines_with_target": len(scored)}
+
+
+def _attention(
+    folder: Path, manifest: Manifest, model: FrameModel, reference: CtcReference, sounds: Sequence[Sound], features: Sequence[Array]
+) -> Iterator[OutputDifference]:
+    """Side by side where padding can be masked, otherwise each alone."""
+    from zen_edge.runtimes.attention import Attending
+
+    attending = Attending(folder, manifest, compared_on.device(), None).one_graph()
+    for some in [slice(None)] if model.masked else [slice(i, i + 1) for i in range(len(sounds))]:
+        expected = [{"encoder": reference.attention(sound.audio)} for sound in sounds[some]]
+        yield from compare_sounds(attending.weights(model.feeds(features[some])), expected, manifest.precision)
 
 
 def _sounds(lines: Sequence[Line] | None, manifest: Manifest, rate: int) -> list[Sound]:

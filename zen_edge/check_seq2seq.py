@@ -114,7 +114,7 @@ def _attention(
 
     if not any(attention_file(graph.name) in manifest.files for graph in manifest.graphs):
         return
-    found = Attending(folder, manifest, compared_on.device(), None).encoder_decoder().weights({"input_ids": ids, "attention_mask": mask}, forced)
+    found = Attending(folder, manifest, compared_on.device(), None).encoder_step().weights({"input_ids": ids, "attention_mask": mask}, forced)
     yield from compare_weights(found, reference.softmaxes(ids, mask, forced), manifest.precision, inside=seen)
 
 

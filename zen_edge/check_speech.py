@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zen_edge import compared_on
+from zen_edge.attention_map import attention_file
+from zen_edge.check_attention import compare_sounds
 from zen_edge.check_tensors import compare_decoder, open_graph
 from zen_edge.errors import OptionError, ZenEdgeError
 from zen_edge.inputs import Line
 from zen_edge.manifest import Manifest
-from zen_edge.parity import ParityReport, compare_outputs, compare_texts, compare_tokens, difference, tolerance_of
+from zen_edge.parity import OutputDifference, ParityReport, compare_outputs, compare_texts, compare_tokens, difference, tolerance_of
 from zen_edge.sounds import Sound, voice
 
 if TYPE_CHECKING:
@@ -122,7 +124,21 @@ def _compare_graphs(folder: Path, manifest: Manifest, reference: SpeechReference
         found += [difference(f"{name}.{output}", value, given[output].numpy(), bounds) for output, value in cross.items()]
     forced, seen = pad([row[:-1] for row in rows], reference.pad_token_id)
     scores = reference.logits(windows, forced)
+    if attention_file("decoder") in manifest.files:
+        found += _attention(folder, manifest, reference, np.ascontiguousarray(windows[:, :, : windows.shape[2] // SHORTER]), forced, seen)
     return [*found, *compare_decoder(folder, manifest, reference.cross(windows), None, forced, seen == 1, scores)]
+
+
+def _attention(
+    folder: Path, manifest: Manifest, reference: SpeechReference, features: Array, forced: Array, seen: Array
+) -> Iterator[OutputDifference]:
+    """In a shorter window: whole ones have nine times as many weights."""
+    from zen_edge.runtimes.attention import Attending
+
+    attending: Any = Attending(folder, manifest, compared_on.device(), None).encoder_decoder()
+    whole = reference.attention(features, forced, shorter=True)
+    expected = [{kind: value[row] for kind, value in whole.items()} for row in range(len(forced))]
+    yield from compare_sounds(attending.weights(attending.sound(list(features)), forced), expected, manifest.precision, seen.sum(1).tolist())
 
 
 def heard(pipeline: Any, sounds: Sequence[Sound], rate: int, options: dict[str, Any], tell: Tell) -> list[tuple[int, ...]]:

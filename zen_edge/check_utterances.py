@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zen_edge import compared_on
+from zen_edge.attention_map import attention_file
+from zen_edge.check_attention import compare_sounds
 from zen_edge.check_speech import BUILT_IN_TOKENS, VERIFY_TOKENS, Array, Tell, heard, margins, recordings, require_same
 from zen_edge.check_tensors import compare_decoder, open_graph
 from zen_edge.inputs import Line
@@ -85,7 +87,20 @@ def _compare_graphs(
     differences.append(difference(f"encoder.{STATES_MASK}", mask, found[STATES_MASK].numpy(), tolerance_of("fp32")))
     forced, said = pad([(reference.start_token_id, *row[:-1]) for row in tokens], reference.pad_token_id)
     scores = [reference.logits(row[None], forced[i : i + 1])[0] for i, row in enumerate(features)]
+    if attention_file("decoder") in manifest.files:
+        differences += _attention(folder, manifest, reference, features, forced, said)
     return [*differences, *compare_decoder(folder, manifest, cross, mask, forced, said == 1, np.stack(scores))]
+
+
+def _attention(
+    folder: Path, manifest: Manifest, reference: UtteranceReference, features: Sequence[Array], forced: Array, said: Array
+) -> Iterator[OutputDifference]:
+    from zen_edge.runtimes.attention import Attending
+
+    attending: Any = Attending(folder, manifest, compared_on.device(), None).encoder_decoder()
+    alone = [reference.attention(row[None], forced[i : i + 1]) for i, row in enumerate(features)]
+    expected = [{kind: value[0] for kind, value in one.items()} for one in alone]
+    yield from compare_sounds(attending.weights(attending.sound(features), forced), expected, manifest.precision, said.sum(1).tolist())
 
 
 def _padded(rows: Sequence[Mapping[str, Array]]) -> tuple[dict[str, Array], Array]:

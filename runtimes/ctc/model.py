@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +31,16 @@ class FrameModel:
     def sessions(self) -> tuple[Session, ...]:
         return (self._session,)
 
+    def feeds(self, rows: Sequence[Floats]) -> dict[str, NDArray[Any]]:
+        """What the graph reads of rows side by side."""
+        batch, mask = pad_features(rows)
+        return {self._features: batch} | ({"attention_mask": mask} if self.masked else {})
+
     def logits(self, rows: Sequence[Floats]) -> list[Floats]:
         """rows: (S,) or (S,n) each, of one length unless the model is masked -> (T,V) each."""
-        batch, mask = pad_features(rows)
+        feeds = self.feeds(rows)
         if not self.masked:
-            return list(self._session.run({self._features: batch}, ["frame_logits"])["frame_logits"].numpy())
-        found = self._session.run({self._features: batch, "attention_mask": mask}, ["frame_logits", "frame_count"])
+            return list(self._session.run(feeds, ["frame_logits"])["frame_logits"].numpy())
+        found = self._session.run(feeds, ["frame_logits", "frame_count"])
         counts = found["frame_count"].numpy()
         return [logits[:count] for logits, count in zip(found["frame_logits"].numpy(), counts, strict=True)]

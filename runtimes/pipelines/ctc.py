@@ -9,8 +9,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from zen_edge.attention_map import AttentionMap
 from zen_edge.errors import AudioError, BundleError, InputError
 from zen_edge.manifest import Manifest
+from zen_edge.runtimes.attention import Attending, times
 from zen_edge.runtimes.audio import Sound, load_extractor, read_blocks
 from zen_edge.runtimes.ctc.chunks import Chunk
 from zen_edge.runtimes.ctc.greedy import Path as FramePath
@@ -19,7 +21,7 @@ from zen_edge.runtimes.ctc.model import FrameModel
 from zen_edge.runtimes.ctc.settings import Settings, read_settings
 from zen_edge.runtimes.ctc.spans import FrameTokenizer
 from zen_edge.runtimes.pipelines.progress import Progress, ShouldStop, check_should_stop
-from zen_edge.runtimes.pipelines.recognizer import Answers, Audio, Recognizer, read_config
+from zen_edge.runtimes.pipelines.recognizer import Answers, Audio, Recognizer, at_once, read_config
 from zen_edge.runtimes.providers import Device
 from zen_edge.runtimes.speech.transcript import Transcript
 from zen_edge.runtimes.tokenization import load_tokenizer
@@ -53,6 +55,18 @@ class Pipeline(Recognizer[FrameModel]):
         except KeyError as error:
             raise BundleError(f"the manifest does not say what a recognizer needs ({error}): export the model again.") from error
         self._model = FrameModel(folder, manifest, device, threads)
+        self._attending = Attending(folder, manifest, device, threads)
+
+    def _attended(self, source: Audio, options: Mapping[str, Any]) -> AttentionMap:
+        model, rate = self._open_model(), self._extractor.sampling_rate
+        settings = read_settings(options, rate, self._step)
+        first = next(self._chunks(source, settings))
+        if not first.last:
+            raise at_once(len(first.audio) / rate)
+        features = self._extractor.features(self._long_enough(first.audio))
+        weights = {kind: value[0] for kind, value in self._attending.one_graph().weights(model.feeds([features])).items()}
+        told = self._told([FramePath.of(logits) for logits in model.logits([features])], TEXT_ONLY)
+        return AttentionMap(times(weights["encoder"].shape[-1], self._step / rate), (), (), weights, told.text)
 
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
         model = self._open_model()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from zen_edge.attention_map import AttentionMap
 from zen_edge.checked import parse
 from zen_edge.errors import AudioError, BundleError, InputError, OptionError, ZenEdgeError
 from zen_edge.files import LARGEST_MANIFEST, read_small
@@ -67,6 +68,15 @@ class Recognizer(Opened[M], ABC):
                 found.setdefault(place, []).append(answer)  # type: ignore[union-attr] # an input has an error or transcripts
         return [answer for _, answer in sorted(found.items())]
 
+    def attend(self, inputs: Audio | Sequence[Audio], /, **options: Any) -> AttentionMap | list[AttentionMap]:
+        """How the model attends while it hears a recording, or each of several: to its frames, whose labels are the seconds at which they begin, and to what it has
+        written. Options are those of a call. A recording is one that is heard at once.
+
+        ZenEdgeError where the bundle was exported without the weights of attention, InputError for a longer recording, and one in which nothing is heard.
+        """
+        found = [self._attended(one, self.for_text(options)) for one in _several(inputs)]
+        return found[0] if _is_one(inputs) else found
+
     def stream(
         self, blocks: Iterable[Sound], /, *, sampling_rate: int, pause: float = PAUSE, longest: float = LONGEST, **options: Any
     ) -> Iterator[Segment]:
@@ -109,8 +119,17 @@ class Recognizer(Opened[M], ABC):
         return options
 
     @abstractmethod
+    def _attended(self, source: Audio, options: Mapping[str, Any]) -> AttentionMap:
+        """Of one recording."""
+
+    @abstractmethod
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
         """(place, answer) of every recording, in any order; of one with several results one after the other, best first."""
+
+
+def at_once(seconds: float) -> InputError:
+    """What is said of a recording that is too long for a map."""
+    return InputError(f"a map is of a recording that is heard at once, of up to {seconds:.0f} s, and this is longer: cut it.")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from zen_edge.errors import InputError
 from zen_edge.manifest import Manifest
+from zen_edge.runtimes.attention import AttendingEncoderStep
 from zen_edge.runtimes.encoder_step import EncoderStep
 from zen_edge.runtimes.pipelines.text_to_text import TextToText
 from zen_edge.runtimes.providers import Device
@@ -45,6 +46,9 @@ class Pipeline(TextToText):
         """As of a translation: "cross", from each word to the source."""
         found = super().attend(self._lines(inputs), **options)
         return found[0] if isinstance(inputs, str) or isinstance(_first(inputs), int) else found
+
+    def _attending_model(self) -> AttendingEncoderStep:
+        return self._attending.encoder_step()
 
     def _lines(self, inputs: object) -> Sequence[str]:
         if not self._of_ids or isinstance(inputs, str):

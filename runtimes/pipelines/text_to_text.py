@@ -12,7 +12,7 @@ import numpy as np
 from zen_edge.attention_map import AttentionMap
 from zen_edge.errors import InputError, OptionError, ZenEdgeError
 from zen_edge.manifest import Manifest
-from zen_edge.runtimes.attention import BLANK, Attending, attend_text
+from zen_edge.runtimes.attention import BLANK, Attending, AttendingEncoderDecoder, AttendingEncoderStep, attend_text
 from zen_edge.runtimes.batching import batches, pad
 from zen_edge.runtimes.decoding import Search, SearchState, Sequence_, search
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
@@ -98,12 +98,15 @@ class TextToText(Opened[Any]):
             raise OptionError(
                 'overflow="split" answers a text in parts, which attend to nothing outside of them: attend to each part, or take "truncate".'
             )
-        model, found = self._attending.encoder_decoder(), list[AttentionMap]()
+        model, found = self._attending_model(), list[AttentionMap]()
         for line, start, (best, *_) in zip(lines, settings.starts, self._all_answers(inputs, options, scores=False), strict=True):
             if not best.tokens:
                 raise InputError(BLANK)
             found.append(attend_text(model, self._tokenizer, self._encode(line, settings), start[0], best.tokens, best.text))
         return found[0] if isinstance(inputs, str) else found
+
+    def _attending_model(self) -> AttendingEncoderDecoder | AttendingEncoderStep:
+        return self._attending.encoder_decoder()
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens left out."""

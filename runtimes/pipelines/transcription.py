@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from zen_edge.attention_map import AttentionMap
 from zen_edge.errors import BundleError, InputError, OptionError
 from zen_edge.manifest import Manifest
+from zen_edge.runtimes.attention import Attending, attend_sound
 from zen_edge.runtimes.audio.log_mel import LogMel
 from zen_edge.runtimes.decoding import SearchState
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.pipelines.progress import ShouldStop, asking, check_should_stop, sticky
-from zen_edge.runtimes.pipelines.recognizer import FEATURES, Answers, Audio, Recognizer, read_config
+from zen_edge.runtimes.pipelines.recognizer import FEATURES, Answers, Audio, Recognizer, at_once, read_config
 from zen_edge.runtimes.providers import Device
 from zen_edge.runtimes.speech.batched import hear_parts, parts
 from zen_edge.runtimes.speech.prompts import Vocabulary
@@ -24,7 +26,7 @@ from zen_edge.runtimes.speech.sequential import Piece, Plan, Recorded, hear_all,
 from zen_edge.runtimes.speech.settings import Settings, SettingsReader
 from zen_edge.runtimes.speech.short_windows import NOTHING_SAID, ShortWindows
 from zen_edge.runtimes.speech.transcript import Segment, Transcript, Word
-from zen_edge.runtimes.speech.windows import Stopping, Thresholds, Window, WindowDecoder
+from zen_edge.runtimes.speech.windows import Heard, Stopping, Thresholds, Window, WindowDecoder
 from zen_edge.runtimes.speech.words import group
 from zen_edge.runtimes.tokenization import load_tokenizer
 from zen_edge.runtimes.tokenization.whisper import WhisperTokenizer
@@ -54,6 +56,7 @@ class Pipeline(Recognizer[EncoderDecoder]):
         self._tokenizer = tokenizer
         self._extractor = _extractor(folder)
         self._model = EncoderDecoder(folder, manifest, device, threads)
+        self._attending = Attending(folder, manifest, device, threads)
         self._vocabulary = Vocabulary.of(manifest.generation, self._model.vocab_size)
         self._options = SettingsReader(manifest.generation, self._vocabulary, tokenizer)
         try:
@@ -80,6 +83,35 @@ class Pipeline(Recognizer[EncoderDecoder]):
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens and times left out."""
         return self._tokenizer.decode(tokens)
+
+    def _attended(self, source: Audio, options: Mapping[str, Any]) -> AttentionMap:
+        model, settings = self._open_model(), self._options.read(options, 1)
+        attending, plan = self._attending.encoder_decoder(), self._plan(settings)
+        features, sound, is_long = open_recording(source, settings.sampling_rate, self._extractor, self._window)
+        if is_long:
+            raise at_once(self._at_once)
+        timed, tries = bool(settings.timestamps), list[Window]()
+
+        def noted(hear: WindowDecoder) -> Callable[[Sequence[Window]], list[Heard]]:
+            def hearing(windows: Sequence[Window]) -> list[Heard]:
+                tries.extend(windows)
+                return hear(windows)
+
+            return hearing
+
+        chosen = settings.timed_options if timed else settings.options
+        hear = noted(WindowDecoder(model, self._vocabulary, chosen, settings.thresholds))
+        once = noted(WindowDecoder(model, self._vocabulary, chosen[:1], Thresholds()))
+        prompts = settings.timed_prompts if timed else settings.prompts
+        first = next(recording(features, sound, prompts[0], plan))
+        (heard,) = (ShortWindows(hear, once, self._window, self._vocabulary) if settings.short else hear)([first])
+        if not heard.tokens or not tries:
+            raise InputError("nothing is said in this recording, and so nothing attends to it.")
+        window = tries[-1]
+        start = [heard.language if token is None else token for token in window.start]
+        seconds = window.features.shape[1] * self._extractor.hop / self._extractor.sampling_rate
+        said = [token for token in (*start, *heard.tokens) if token is not None]
+        return attend_sound(attending, self._tokenizer, window.features, said, self.decode(heard.tokens), seconds)
 
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
         model = self._open_model()

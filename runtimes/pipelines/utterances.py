@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from zen_edge.attention_map import AttentionMap
 from zen_edge.errors import AudioError, InputError
 from zen_edge.manifest import Manifest
+from zen_edge.runtimes.attention import Attending, attend_sound
 from zen_edge.runtimes.audio import load_extractor, read_audio, read_blocks
 from zen_edge.runtimes.batching import batches
 from zen_edge.runtimes.decoding import Sequence_, run, search
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
-from zen_edge.runtimes.pipelines.recognizer import Answers, Audio, Recognizer, read_config
+from zen_edge.runtimes.pipelines.recognizer import Answers, Audio, Recognizer, at_once, read_config
 from zen_edge.runtimes.pipelines.utterance_settings import Settings, SettingsReader
 from zen_edge.runtimes.providers import Device
 from zen_edge.runtimes.speech.batched import Part, parts
@@ -43,10 +45,23 @@ class Pipeline(Recognizer[EncoderDecoder]):
         self._most_frames = manifest.limits.get("max_source_length")
         self._model = EncoderDecoder(folder, manifest, device, threads)
         self._options = SettingsReader(manifest)
+        self._attending = Attending(folder, manifest, device, threads)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated ids, special tokens left out."""
         return self._tokenizer.decode(tokens)
+
+    def _attended(self, source: Audio, options: Mapping[str, Any]) -> AttentionMap:
+        model, settings = self._open_model(), self._options.read(options)
+        attending = self._attending.encoder_decoder()
+        found, is_long = self._opened(source, settings)
+        if is_long and settings.longest is not None:
+            raise at_once(settings.longest)
+        (utterance,) = map(self._utterance, found)
+        (heard,) = self._heard(model, [utterance], settings)
+        said = (settings.generation.start_token_id, *heard.tokens)
+        seconds = utterance.samples / self._extractor.sampling_rate
+        return attend_sound(attending, self._tokenizer, utterance.features, said, self.decode(heard.tokens), seconds)
 
     def _answers(self, inputs: Sequence[Audio], options: Mapping[str, Any]) -> Answers:
         model = self._open_model()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from zen_edge.attention_map import AttentionMap
 from zen_edge.attention_page import page
 
 pytestmark = pytest.mark.browser
@@ -121,3 +123,28 @@ def test_colours_of_the_reader(show, odd_map, scheme, bright):
         for what in ("backgroundColor", "color")
     )
     assert (min(paper) > 200 and max(ink) < 60) if bright else (max(paper) < 60 and min(ink) > 200)
+
+
+def test_seconds_are_written_here_and_there(show, odd_map):
+    """Of a recognizer: thin columns, some of them labelled, and all of them told."""
+    seconds = tuple(f"{frame / 50:.2f}" for frame in range(500))
+    weights = np.random.default_rng(1).dirichlet(np.ones(500), (1, 1, len(odd_map.target))).astype(np.float32)
+    opened = show(page(replace(odd_map, source=seconds, weights={"cross": weights})))
+    written = labels(opened, "top")
+    assert len(written) == 500
+    assert [written[place] for place in (0, 1, 8, 16)] == ["0.00", "", "0.16", "0.32"]
+    box = opened.locator("canvas").bounding_box()
+    assert round(box["width"]) == 1000
+    row, column = np.unravel_index(weights[0, 0].argmax(), weights.shape[2:])
+    opened.mouse.move(box["x"] + (column + 0.5) * 2, box["y"] + (row + 0.5) * box["height"] / len(odd_map.target))
+    assert opened.inner_text("#told").endswith(f"{seconds[column]} {weights.max():.3f}")
+
+
+def test_positions_of_a_module(show, odd_map):
+    positions = {"self": (("0", "1"), ("0", "1")), "cross": (("0", "1"), ("0", "1", "2"))}
+    weights = {"self": np.full((1, 2, 2, 2), 0.5, np.float32), "cross": np.full((1, 2, 2, 3), 1 / 3, np.float32)}
+    opened = show(page(AttentionMap((), (), (), weights, "", positions), "self", head=1))
+    assert (labels(opened, "side"), labels(opened, "top")) == (["0", "1"], ["0", "1"])
+    assert opened.inner_text("#told") == "query to key; the largest weight is 0.500"
+    opened.select_option("#kind", "cross")
+    assert labels(opened, "top") == ["0", "1", "2"]

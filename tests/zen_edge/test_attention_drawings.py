@@ -74,6 +74,10 @@ def test_what_a_page_refuses(odd_map):
     large = replace(odd_map, weights={"cross": np.broadcast_to(np.float32(0), (24, 16, 512, 512))})
     with pytest.raises(InputError, match=r"268 MB: shorten the input, or draw one map as \.png"):
         page(large)
+    both = replace(large, weights={"encoder": large.weights["cross"], "cross": odd_map.weights["cross"]})
+    assert list(json.loads(read(page(both)).texts["data"])["kinds"]) == ["cross"]
+    with pytest.raises(InputError, match="its encoder weights would have 268 MB"):
+        page(both, "encoder")
 
 
 def test_a_picture_of_the_weights():
@@ -108,7 +112,10 @@ def test_labels_do_not_touch(odd_map, monkeypatch):
     for rows, columns in ((tokens, tokens), (tokens * 3, tokens[-2:]), (odd_map.target, odd_map.source)):
         weights = np.random.default_rng(0).dirichlet(np.ones(len(columns)), len(rows)).astype(np.float32)
         picture(Shown("title", tuple(rows), tuple(columns), weights))
-    assert len(boxes) == 6
+    seconds = [f"{frame / 50:.2f}" for frame in range(1500)]
+    picture(Shown("title", tuple(tokens), tuple(seconds), np.zeros((len(tokens), 1500), np.float32)))
+    assert 90 < len(boxes[-2]) < 110  # of the seconds some
+    assert len(boxes) == 8
     for side in boxes:
         assert all(before[1] <= after[0] + 0.5 for before, after in pairwise(side))
 

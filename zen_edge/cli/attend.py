@@ -22,7 +22,10 @@ KINDS = (".png", ".html")  # of files
 @app.command()
 def attend(
     bundle: Annotated[Path, typer.Argument(help="A folder that `zen-edge export --with-attention` wrote.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="One input: a text, or of a module of your own an .npz file of its inputs.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT", help="One input: a text, the path of a recording, or of a module of your own an .npz file of its inputs."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="map.png, a picture of one map; or map.html, a page with all of them.")],
     pair: Annotated[str | None, typer.Option(help="A second text that is read with it: of a question its context.")] = None,
     kind: Annotated[str | None, typer.Option(metavar="cross|decoder|encoder|self", help="Which attention; the first of these that there is.")] = None,
@@ -32,6 +35,7 @@ def attend(
     num_beams: Annotated[int | None, typer.Option(help="Beams; 1 is greedy.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens to generate.")] = None,
     decoder_prefix: Annotated[str | None, typer.Option(help="The beginning of the output, or all of it.")] = None,
+    language: Annotated[str | None, typer.Option(help="Speech: the language that is spoken; otherwise it is found out.")] = None,
     source_lang: Annotated[str | None, typer.Option(help="The language of the input, where the model knows several.")] = None,
     target_lang: Annotated[str | None, typer.Option(help="The language of the output, where the model knows several.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Any other generation option as NAME=VALUE (JSON).")] = None,
@@ -49,6 +53,7 @@ def attend(
         "num_beams": num_beams,
         "max_new_tokens": max_new_tokens,
         "decoder_prefix": decoder_prefix,
+        "language": language,
         "source_lang": source_lang,
         "target_lang": target_lang,
     }
@@ -56,8 +61,6 @@ def attend(
     with zen_edge.load(bundle, device=device, threads=threads) as pipeline:
         if device == "auto":
             note(pipeline.provider.why)
-        if not hasattr(pipeline, "attend"):
-            raise ZenEdgeError(f"this bundle is for {pipeline.manifest.task}, and maps are of tokens of text only: there is nothing to draw.")
         seen = _of_module(pipeline, inputs[0], options) if pipeline.manifest.task == "module" else pipeline.attend(inputs[0], **options)
     _write(_drawn(seen, out, kind, layer, head), out)
     typer.echo(f"{out}: {seen.text}" if seen.text else str(out), err=True)
@@ -82,8 +85,10 @@ def _check(inputs: list[str], out: Path) -> None:
 
 def _drawn(seen: AttentionMap, out: Path, kind: str | None, layer: int | None, head: int | None) -> bytes:
     if out.suffix.lower() == ".html":
-        from zen_edge.attention_page import page
+        from zen_edge.attention_page import fitting, page
 
+        if left := [name for name in seen.kinds if name not in fitting(seen, kind)]:
+            note(f"a page has no room for all of this: {', '.join(left)} is left out; draw it as .png, or shorten the input.")
         return page(seen, kind, layer, head).encode()
     from zen_edge.attention_picture import picture
 
