@@ -22,6 +22,7 @@ from zen_edge.exporters.fusions import (
     expansions,
     gemms,
     group_normalization,
+    largest_whole,
     packed_projections,
     query_scale,
     repeated_shapes,
@@ -52,7 +53,7 @@ PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
 ON_A_GPU: dict[Callable[[ir.Graph], int], Callable[[ir.Graph], int] | None] = {beam_attention.apply: None, candidates.apply: candidates.apply_plain}
 
 # Operators by other operators, for a device that the table of kernels (zen_edge/kernels.py) has none of the first for, with numbers of this type.
-SPELLINGS = (("GroupNormalization", F32, group_normalization.apply), ("Tile", "bool", expansions.apply))
+SPELLINGS = (("GroupNormalization", F32, group_normalization.apply), ("Tile", "bool", expansions.apply), ("ArgMax", "int32", largest_whole.apply))
 
 # Of a module of one's own: attention is written out in it, and an output called logits is an output like any other.
 OF_MODULES = (gemms.apply, einsum.apply, attention.apply, transposes.apply, *(apply for apply in PIPELINE if apply is not candidates.apply))

@@ -35,6 +35,7 @@ FAMILIES: dict[str, tuple[Callable[[Path], object], str | None]] = {
         f"{name} {task}": (lambda folder, name=name, task=task: write_tiny_encoder(folder, name, task), task)
         for name, task in (
             ("bert", "question-answering"),
+            ("llama", "text-classification"),
             ("deberta-v2", "token-classification"),
             ("mpnet", "fill-mask"),
             ("xlm-roberta", "text-embedding"),
