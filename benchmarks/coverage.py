@@ -119,8 +119,8 @@ def refused(types: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def write_page(types: Iterable[str], rows_of: Callable[[str], Iterable[Any]], page: Callable[[list[Any]], str], kind: type[Any]) -> None:
-    """The command: every type that it names, or all of them, as a page in the file that it names, or on stdout. Types whose rows, dataclasses of `kind`, are kept
-    are not tried again."""
+    """The command: every type that it names, or all of them, as a page in the file that it names, or on stdout. Types, or pairs of a type, a slash and
+    more, whose rows, dataclasses of `kind`, are kept are not tried again."""
     from transformers.utils import logging
 
     parser = argparse.ArgumentParser(description="Write which model types are exported.")
@@ -130,7 +130,8 @@ def write_page(types: Iterable[str], rows_of: Callable[[str], Iterable[Any]], pa
     given = parser.parse_args()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    wanted = [name for name in given.only.split(",") if name] or list(types)
+    only = [name for name in given.only.split(",") if name]
+    wanted = [name for name in types if not only or {name, name.partition("/")[0]} & set(only)]
     kept: dict[str, list[Any]] = {}
     if given.kept is not None and given.kept.exists():
         kept = {name: [kind(**row) for row in rows] for name, rows in map(json.loads, given.kept.read_text(encoding="utf-8").splitlines())}
