@@ -26,6 +26,31 @@ ENCODER_SIZES = {name: size for name, size in SIZES.items() if not name.startswi
     "relative_attention": True,
     "pos_att_type": ["p2c", "c2p"],
     "default_language": "en_XX",
+    **dict.fromkeys(("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"), 8),
+    **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),
+    **dict.fromkeys(("n_routed_experts", "num_local_experts"), 4),
+    **dict.fromkeys(("num_experts_per_tok", "n_group", "topk_group"), 2),
+    "moe_intermediate_size": 16,
+    "n_embd": 32,
+    "n_positions": 128,
+}
+LATENT = {"num_key_value_heads": 4}  # as many as heads, where all are made of one latent
+HALVES = ["linear_attention", "full_attention"]
+# What the sizes of one type need besides, so that they go together.
+OF_TYPE: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("axk1", "axk2", "deepseek_v2", "deepseek_v3", "esmc", "minicpm3", "mistral4"), LATENT),
+    **dict.fromkeys(("qwen3_5_text", "qwen3_next"), {"layer_types": HALVES}),
+    "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
+    "ctrl": {"dff": 48},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "gptj": {"rotary_dim": 4},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "lilt": {"hidden_size": 48},
+    "luke": {"entity_vocab_size": 20, "entity_emb_size": 16},
+    "neomme": {"head_dim": 16},
+    "perceiver": {"d_latents": 32, "num_latents": 8, "num_self_attends_per_block": 2, "num_self_attention_heads": 4, "num_cross_attention_heads": 4},
+    "zamba": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2, "mamba_dt_rank": 4},
+    "zamba2": {"layers_block_type": ["linear_attention", "hybrid"], "n_mamba_heads": 4, "mamba_d_state": 8, "chunk_size": 4, "adapter_rank": 4},
 }
 SPECIAL = {
     "pad_token_id": PAD,
@@ -47,8 +72,14 @@ def tasks_of(model_type: str) -> list[str]:
 def tiny_config(model_type: str, task: str, **changes: Any) -> Any:
     from transformers import AutoConfig
 
-    kind = type(AutoConfig.for_model(model_type))
-    return kind(**{**known_sizes(kind, ENCODER_SIZES), **SPECIAL, "num_labels": 2 if task == "question-answering" else LABELS, **changes})
+    return _tiny(AutoConfig.for_model(model_type), {"num_labels": 2 if task == "question-answering" else LABELS, **changes})
+
+
+def _tiny(plain: Any, changes: dict[str, Any]) -> Any:
+    """A configuration of the kind of `plain`, and of what it is made of, with tiny sizes."""
+    kind = type(plain)
+    parts = {name: _tiny(part, changes) for name in kind.sub_configs if (part := getattr(plain, name, None)) is not None}
+    return kind(**{**known_sizes(kind, ENCODER_SIZES), **SPECIAL, **parts, **OF_TYPE.get(kind.model_type, {}), **changes})
 
 
 def tiny_encoder(model_type: str, task: str, seed: int = 1, loudness: float = 1.5, **changes: Any) -> Any:

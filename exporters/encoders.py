@@ -85,12 +85,12 @@ def class_of(task: str, config: Any) -> Any:
     reason = architecture(kind).refuse(config)
     if reason is not None:
         raise UnsupportedModelError(f"{kind} {reason}. The nearest that is exported: {nearest_supported(kind)}.")
+    _require_text_only(kind, loader._model_mapping[type(config)])
     return loader
 
 
 def drop_what_is_not_read(model: PreTrainedModel, tokenizer: Any, missing: Sequence[str], task: str) -> list[str]:
     """Zeroes weights that the checkpoint lacks and that no output depends on, such as a pooler's under a model without one; returns the others."""
-    _require_text_only(model)
     known = dict(model.named_parameters())
     absent = {name: known[name] for name in missing if name in known}
     before = {name: weight.requires_grad for name, weight in known.items()}
@@ -119,12 +119,13 @@ def _tried(model: PreTrainedModel, tokenizer: Any, task: str) -> Any:
         ) from error
 
 
-def _require_text_only(model: PreTrainedModel) -> None:
-    kind, reads = model.config.model_type, inspect.signature(model.forward).parameters
+def _require_text_only(kind: str, model_class: type[PreTrainedModel]) -> None:
+    reads = inspect.signature(model_class.forward).parameters
     besides = [name for name in BESIDES if name in reads]
-    if besides or model.main_input_name != "input_ids":
+    if besides or model_class.main_input_name != "input_ids":
         raise UnsupportedModelError(
-            f"{kind} reads {', '.join(besides or [model.main_input_name])} besides text, which is not exported. The nearest that is: {nearest_supported(kind)}."
+            f"{kind} reads {', '.join(besides or [model_class.main_input_name])} besides text, which is not exported. The nearest that is exported: "
+            f"{nearest_supported(kind)}."
         )
 
 

@@ -27,9 +27,13 @@ from typing import TYPE_CHECKING, Any
 from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CTC_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+    MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
 )
 
 from zen_edge.errors import UnsupportedModelError, ZenEdgeError
@@ -39,6 +43,13 @@ if TYPE_CHECKING:
     from zen_edge.exporters.limits import Limits
 
 SPEECH = "speech-recognition"
+ENCODERS = (
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES.keys()
+    | MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.keys()
+    | MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.keys()
+    | MODEL_FOR_MASKED_LM_MAPPING_NAMES.keys()
+    | MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.keys()
+)  # model types with a class for texts that are not generated
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ def nearest_supported(model_type: str) -> str:
         return named or "wav2vec2"
     if _reads_audio_only(model_type):
         return named or "whisper"
-    if model_type in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES and model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+    if model_type in ENCODERS and model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return named or "bert"
     encoder_decoders = [name for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)]
     exported = [name for name in encoder_decoders if architecture(name).nearest is None and name != model_type]
