@@ -12,13 +12,16 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from zen_edge.benchmarks.apart import Apart
 from zen_edge.benchmarks.coverage import SIMILAR, refused, write_page
 from zen_edge.benchmarks.tiny_encoders import tasks_of, tiny_config, write_tiny_encoder
+from zen_edge.bundle import Bundle
 from zen_edge.errors import ZenEdgeError
 from zen_edge.inputs import BUILT_IN
+from zen_edge.manifest import Manifest
+from zen_edge.parity import ParityReport
+from zen_edge.quantizing import quantize
 from zen_edge.tasks import ENCODER_OUTPUTS
 
 SECONDS, MEMORY = 600, 12 * 2**30  # of one pair: a tiny model has no use for either, and some have sizes that a tiny configuration does not reach
@@ -58,14 +61,10 @@ def row_of(model_type: str, task: str) -> Row:
     try:
         class_of(task, tiny_config(model_type, task))  # before a model is made: the default sizes of some are billions
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            write_tiny_encoder(folder / "checkpoint", model_type, task)
-            manifest, report = _compared(folder, task, "fp32")
-            rounded = _compared(folder, task, "int8")[1].outputs if report.passed and task == tasks_of(model_type)[0] else ()
-            int8 = min((output.cosine for output in rounded), default=None)
+            manifest, report, int8 = _compared(Path(name), model_type, task)
     except ZenEdgeError as error:
         return Row(model_type, task, str(error))
-    except Exception as error:  # of transformers' own, over sizes that do not go together
+    except Exception as error:  # noqa: BLE001 - of transformers' own, over sizes that do not go together
         return Row(model_type, task, f"not tried: no tiny model of it ({type(error).__name__}: {' '.join(str(error).split())[:120]})")
     if not report.passed:
         return Row(model_type, task, f"WRONG: {'; '.join(report.failures[:3])}")
@@ -75,15 +74,28 @@ def row_of(model_type: str, task: str) -> Row:
     return Row(model_type, task, "", attention, difference, tokens.identical, tokens.ties, tokens.total, int8)
 
 
-def _compared(folder: Path, task: str, precision: str) -> tuple[Any, Any]:
-    """The manifest of an export in that precision, and its report."""
+def _compared(folder: Path, model_type: str, task: str) -> tuple[Manifest, ParityReport, float | None]:
+    """The manifest of an export in fp32, its report, and the lowest cosine of the same in int8."""
     from zen_edge.check_encoder import compare
     from zen_edge.exporters import export
     from zen_edge.exporters.checkpoint import load_checkpoint
 
-    bundle = export(folder / "checkpoint", folder / precision, task=task, precision=precision)
+    write_tiny_encoder(folder / "checkpoint", model_type, task)
+    bundle = export(folder / "checkpoint", folder / "fp32", task=task, precision="fp32")
     checkpoint = load_checkpoint(folder / "checkpoint", task=task)
-    return bundle.manifest, compare(bundle.path, bundle.manifest, checkpoint, BUILT_IN, only_fitting=True, tell=lambda step: None)[0]
+
+    def report_of(bundle: Bundle) -> ParityReport:
+        return compare(bundle.path, bundle.manifest, checkpoint, BUILT_IN, only_fitting=True, tell=_silent)[0]
+
+    report = report_of(bundle)
+    if not report.passed or task != tasks_of(model_type)[0]:
+        return bundle.manifest, report, None
+    rounded = quantize(bundle.path, folder / "int8", precision="int8", verify=False, force=False, tell=_silent)
+    return bundle.manifest, report, min(output.cosine for output in report_of(rounded).outputs)
+
+
+def _silent(step: str) -> None:
+    pass
 
 
 def page(rows: Iterable[Row]) -> str:

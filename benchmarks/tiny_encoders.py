@@ -39,7 +39,7 @@ HALVES = ["linear_attention", "full_attention"]
 # What the sizes of one type need besides, so that they go together.
 OF_TYPE: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("axk1", "axk2", "deepseek_v2", "deepseek_v3", "esmc", "minicpm3", "mistral4"), LATENT),
-    **dict.fromkeys(("qwen3_5_text", "qwen3_next"), {"layer_types": HALVES}),
+    **{name: {"layer_types": HALVES} for name in ("qwen3_5_text", "qwen3_next")},
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
     "ctrl": {"dff": 48},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},

@@ -252,16 +252,31 @@ def trace(model: PreTrainedModel, task: str, reading: Reading, limits: Limits) -
     names = ["input_ids", *reading.inputs]
     axes = {PLACES: {0: B, 1: M}}
     example = [torch.ones(EXAMPLE[0], EXAMPLE[2 if name == PLACES else 1], dtype=torch.long) for name in names]
-    return export_graph(
-        model,
-        _Encoder(model, task, names, reading.gathered),
-        (example,),
-        ([axes.get(name, {0: B, 1: T}) for name in names],),
-        names,
-        list(ENCODER_OUTPUTS[task]),
-        GRAPH,
-        attention=fused if model._can_set_attn_implementation() else nullcontext,
-    )
+    with _without_cache(model):
+        return export_graph(
+            model,
+            _Encoder(model, task, names, reading.gathered),
+            (example,),
+            ([axes.get(name, {0: B, 1: T}) for name in names],),
+            names,
+            list(ENCODER_OUTPUTS[task]),
+            GRAPH,
+            attention=fused if model._can_set_attn_implementation() else nullcontext,
+        )
+
+
+@contextmanager
+def _without_cache(model: PreTrainedModel) -> Iterator[None]:
+    """For models under a head that does not hand `use_cache` on, such as Mistral's for questions: keys and values of a window are cut to it."""
+    before = vars(model.config).get("use_cache")
+    model.config.use_cache = False
+    try:
+        yield
+    finally:
+        if before is None:
+            del model.config.use_cache
+        else:
+            model.config.use_cache = before
 
 
 def head(model: PreTrainedModel, tokenizer: Any, task: str) -> dict[str, Any]:
