@@ -39,6 +39,10 @@ HARMLESS = frozenset(
 )
 
 
+class NotFusedError(UnsupportedModelError):
+    """Attention that asks for what the fused operator does not do."""
+
+
 @dataclass(frozen=True)
 class MaskKind:
     """What a mask tensor made by `fused_mask` stands for. key_padding: (B,T) bool, True where a key may be seen; None: every key. window:
@@ -113,7 +117,7 @@ def fused_mask(
     use_vmap: transformers' word for mask functions that may look at more than the places of query and key; those are refused.
     """
     if use_vmap:
-        raise UnsupportedModelError(
+        raise NotFusedError(
             f"this model masks attention with {getattr(mask_function, '__qualname__', mask_function)!r}; only masks of places and padding are exported so far."
         )
     causal, window = mask_function is causal_mask_function, None
@@ -209,13 +213,13 @@ def fused_attention(
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention function. query (R,N,S,H), key and value (B,N,T,H) -> (R,S,N,H).
 
-    Raises UnsupportedModelError for anything it does not understand, because an ignored keyword is a wrong answer.
+    Raises NotFusedError for anything it does not understand, because an ignored keyword is a wrong answer.
     """
     kind: MaskKind | None = getattr(attention_mask, "zen_edge_mask", None)
     honoured = HARMLESS if kind is None or kind.window is None else HARMLESS | {"sliding_window"}
     refused = sorted(name for name, given in others.items() if given is not None and name not in honoured)
     if refused:
-        raise UnsupportedModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which the fused operator does not do.")
+        raise NotFusedError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which the fused operator does not do.")
     R, N, S, H = query.shape
     scale = float(H**-0.5 if scaling is None else scaling)
     layer: SelfAttentionLayer | None = getattr(key, "zen_edge_layer", None)
@@ -295,3 +299,14 @@ def fused(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     finally:
         model.set_attn_implementation(before)
         model.config._attn_implementation = before
+
+
+@contextmanager
+def spelled(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+    """`model` with its attention written out in operators of arithmetic inside the block."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield model
+    finally:
+        model.set_attn_implementation(before)

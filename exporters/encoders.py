@@ -10,6 +10,7 @@ A model that fills masks gives scores (B,M,V) at the places it is asked for only
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -32,7 +33,7 @@ from transformers.utils import ModelOutput
 
 from zen_edge.errors import CheckpointError, UnsupportedModelError
 from zen_edge.exporters.architectures import architecture, nearest_supported
-from zen_edge.exporters.attention import fused
+from zen_edge.exporters.attention import NotFusedError, fused, spelled
 from zen_edge.exporters.limits import Limits, a_word
 from zen_edge.exporters.trace import export_graph
 from zen_edge.tasks import ENCODER_OUTPUTS
@@ -245,24 +246,30 @@ class _Encoder(torch.nn.Module):
 
 
 def trace(model: PreTrainedModel, task: str, reading: Reading, limits: Limits) -> ir.Model:
-    """Fused through transformers' interface where the model goes through it; another's attention stays as it is, unless its architecture's file
-    says it with the operator."""
+    """Fused through transformers' interface where the model goes through it and asks for nothing that the operator does not do; another's attention stays as
+    it is, unless its architecture's file says it with the operator."""
     most = {"B": 2**16, "T": limits.source or 2**20, "M": 2**20}
     B, T, M = (torch.export.Dim(name, min=LEAST if name == "T" else 1, max=size) for name, size in most.items())
     names = ["input_ids", *reading.inputs]
     axes = {PLACES: {0: B, 1: M}}
     example = [torch.ones(EXAMPLE[0], EXAMPLE[2 if name == PLACES else 1], dtype=torch.long) for name in names]
+    traced = functools.partial(
+        export_graph,
+        model,
+        _Encoder(model, task, names, reading.gathered),
+        (example,),
+        ([axes.get(name, {0: B, 1: T}) for name in names],),
+        names,
+        list(ENCODER_OUTPUTS[task]),
+        GRAPH,
+    )
     with _without_cache(model):
-        return export_graph(
-            model,
-            _Encoder(model, task, names, reading.gathered),
-            (example,),
-            ([axes.get(name, {0: B, 1: T}) for name in names],),
-            names,
-            list(ENCODER_OUTPUTS[task]),
-            GRAPH,
-            attention=fused if model._can_set_attn_implementation() else nullcontext,
-        )
+        if not model._can_set_attn_implementation():
+            return traced(attention=nullcontext)
+        try:
+            return traced(attention=fused)
+        except NotFusedError:  # right before it is fast
+            return traced(attention=spelled)
 
 
 @contextmanager
