@@ -211,7 +211,7 @@ def fused_attention(
     position_bias: torch.Tensor | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention function. query (R,N,S,H), key and value (B,N,T,H) -> (R,S,N,H).
+    """transformers' attention function. query (R,N,S,H), key (B,N,T,H), value (B,N,T,W), of another width in some -> (R,S,N,W).
 
     Raises NotFusedError for anything it does not understand, because an ignored keyword is a wrong answer.
     """
@@ -221,6 +221,7 @@ def fused_attention(
     if refused:
         raise NotFusedError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which the fused operator does not do.")
     R, N, S, H = query.shape
+    W = value.shape[3]
     scale = float(H**-0.5 if scaling is None else scaling)
     layer: SelfAttentionLayer | None = getattr(key, "zen_edge_layer", None)
     cross: CrossAttentionLayer | None = getattr(key, "zen_edge_cross", None)
@@ -244,17 +245,17 @@ def fused_attention(
         key, value, layer = _repeated(key, N), _repeated(value, N), None
     if layer is not None:
         new_key, new_value = (_heads_last(x) for x in layer.new)
-        present = (R, N, key.shape[2], H)
+        present = [(R, N, key.shape[2], size) for size in (H, W)]
         inputs = [merged, new_key, new_value, None, padding, bias, *layer.past]
-        out, layer.keys, layer.values = _operator(inputs, [(R, S, N * H), present, present], N, scale, causal)
+        out, layer.keys, layer.values = _operator(inputs, [(R, S, N * W), *present], N, scale, causal)
     elif cross is not None:
         folded = _fold(merged, key)
         bias = None if bias is None else _fold_bias(bias, merged, key)
         (out,) = _operator([folded, key, value, None, padding, bias], [tuple(folded.shape)], N, scale, causal)
         out = _unfold(out, merged)
     else:
-        (out,) = _operator([merged, _heads_last(key), _heads_last(value), None, padding, bias], [(R, S, N * H)], N, scale, causal)
-    return out.reshape(R, S, N, H), None
+        (out,) = _operator([merged, _heads_last(key), _heads_last(value), None, padding, bias], [(R, S, N * W)], N, scale, causal)
+    return out.reshape(R, S, N, W), None
 
 
 def attend(

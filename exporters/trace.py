@@ -22,6 +22,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from zen_edge.errors import UnsupportedModelError, ZenEdgeError
 from zen_edge.exporters.architectures import architecture, nearest_supported
 from zen_edge.exporters.attention import fused
+from zen_edge.exporters.experts import dense
 from zen_edge.exporters.limits import Limits
 from zen_edge.exporters.sources import Source, whole
 
@@ -111,7 +112,7 @@ def export_graph(
 ) -> ir.Model:
     """attention: the context that the model's attention is traced in. trust: where PyTorch cannot tell whether what it assumes of sizes holds for all of them, go on; what comes out is then to be tried at others."""
     known = architecture(model.config.model_type)
-    with attention(model), known.tracing(model), torch.no_grad(), quiet(), _refusals(model, name):
+    with attention(model), dense(model), known.tracing(model), torch.no_grad(), quiet(), _refusals(model, name):
         program = torch.export.export(
             module.eval(), example, dynamic_shapes=tuple(shapes), strict=False, prefer_deferred_runtime_asserts_over_guards=trust
         )
