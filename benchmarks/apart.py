@@ -24,12 +24,12 @@ class Apart:
     def __call__(self, *given: Any) -> Any:
         if self._process is None:
             self._begin()
-        self._calls.send(given)
         try:
+            self._calls.send(given)
             if self._calls.poll(self._seconds):
                 return self._calls.recv()
-            reason = f"it took more than {self._seconds:.0f} seconds"
-        except EOFError:
+            reason = f"it took more than {self._seconds:g} seconds"
+        except (EOFError, ConnectionError):
             reason = "its process died"
         self.close()
         raise ZenEdgeError(f"{reason}.")

@@ -78,11 +78,14 @@ def class_of(task: str, config: Any) -> Any:
     """The class of transformers that loads the checkpoint. UnsupportedModelError where there is none, or its model is no encoder of text."""
     kind = config.model_type
     loader, types = CLASSES[task]
-    if task == "text-embedding" and kind not in types and kind in OF_TEXTS:
+    if task == "text-embedding" and kind not in types and _bare_class(kind) is not None:
         loader, types = AutoModel, auto.MODEL_MAPPING_NAMES
     if kind not in types:
         others = [name for name, (_, known) in CLASSES.items() if kind in known]
-        raise UnsupportedModelError(f"transformers has no {kind} for {task}" + (f"; it has it for {', '.join(others)}." if others else "."))
+        raise UnsupportedModelError(
+            f"transformers has no {kind} for {task}"
+            + (f"; it has it for {', '.join(others)}." if others else f". The nearest that is exported: {nearest_supported(kind)}.")
+        )
     reason = architecture(kind).refuse(config)
     if reason is not None:
         raise UnsupportedModelError(f"{kind} {reason}. The nearest that is exported: {nearest_supported(kind)}.")

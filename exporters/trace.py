@@ -136,11 +136,14 @@ def _refusals(model: PreTrainedModel, name: str) -> Iterator[None]:
     except Exception as error:
         if os.environ.get("ZEN_EDGE_DEBUG") == "1":
             raise
-        kind = model.config.model_type
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:200]
+        kind, cause = model.config.model_type, error
+        while isinstance(cause.__cause__, Exception):  # the exporter wraps what went wrong in advice on how to report it
+            cause = cause.__cause__
+        first = next((line.strip() for line in str(cause).splitlines() if line.strip()), "").removesuffix(".")[:200]
+        sizes = re.match(r"Constraints violated \(([\w, ]+)\)", first)
+        reason = f"{type(cause).__name__}: {first}" if sizes is None else f"it computes otherwise for other sizes of {sizes[1]}"
         raise UnsupportedModelError(
-            f"{kind}: PyTorch cannot trace its {name} with free sizes ({type(error).__name__}: {first}). "
-            f"The nearest that is exported: {nearest_supported(kind)}."
+            f"{kind}: PyTorch cannot trace its {name} with free sizes ({reason}). The nearest that is exported: {nearest_supported(kind)}."
         ) from error
 
 

@@ -95,7 +95,7 @@ def nearest_supported(model_type: str) -> str:
     if _reads_audio_only(model_type):
         return named or "whisper"
     if model_type in ENCODERS and model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        return named or "bert"
+        return named or (f"{model_type}_text" if f"{model_type}_text" in ENCODERS else "bert")  # Gemma 3 without its images
     encoder_decoders = [name for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)]
     exported = [name for name in encoder_decoders if architecture(name).nearest is None and name != model_type]
     return named or next(iter(difflib.get_close_matches(model_type, exported, 1, 0.65)), "bart")

@@ -5,7 +5,18 @@ import shutil
 import onnx
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertModel, CanineConfig, LayoutLMConfig, LongformerConfig, RobertaConfig
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertModel,
+    CanineConfig,
+    Gemma3Config,
+    LayoutLMConfig,
+    LayoutLMv2Config,
+    LongformerConfig,
+    RobertaConfig,
+)
 
 from zen_edge import quantize
 from zen_edge.benchmarks.tiny_encoders import LABELS, tasks_of, tiny_encoder, tiny_pair_tokenizer, write_tiny_encoder
@@ -81,6 +92,8 @@ def test_an_unknown_task_is_refused_before_anything_is_loaded(tmp_path):
     [
         (CanineConfig(), "text-classification", "canine reads characters, by a tokenizer of its own.* The nearest that is exported: bert"),
         (LongformerConfig(), "question-answering", "longformer attends within a sliding window.* The nearest that is exported: modernbert"),
+        (LayoutLMv2Config(), "token-classification", "layoutlmv2 reads bbox, image besides text.* The nearest that is exported: bert"),
+        (Gemma3Config(), "text-embedding", "gemma3 reads pixel_values besides text.* The nearest that is exported: gemma3_text"),
         (RobertaConfig(), "summarization", None),
         (type("Config", (), {"model_type": "esm"}), "question-answering", "transformers has no esm for question-answering; it has it for text-class"),
     ],
@@ -246,3 +259,22 @@ def test_every_task(model_type, task, tmp_path):
     for made in (exact, quantize(exact.path, tmp_path / "int8", verify=False)):
         report, _ = compare_encoder(made.path, made.manifest, loaded, BUILT_IN, only_fitting=True, tell=print)
         assert report.passed, (made.manifest.precision, report.failures)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("model_type", "task", "attention"),
+    [
+        ("gemma2", "text-classification", (0, 2)),  # caps its scores, which the operator does not do
+        ("mixtral", "text-classification", (2, 0)),  # experts
+        ("deepseek_v2", "text-embedding", (2, 0)),  # complex numbers, and values narrower than keys
+        ("axk2", "text-embedding", (2, 0)),  # an index
+        ("doge", "text-embedding", (2, 0)),
+        ("mistral", "question-answering", (2, 0)),  # a head that does not hand on that no cache is wanted
+    ],
+)
+def test_what_reads_from_left_to_right(compared, model_type, task, attention):
+    manifest, report = compared(model_type, task)
+    (graph,) = manifest.graphs
+    assert (graph.fused_attention, graph.unfused_attention) == attention
+    assert report.passed, report.failures
