@@ -22,12 +22,19 @@ types: $(VENV)/ready
 	$(BIN)/pip install --quiet --no-deps --target build/typed .
 	cd build/typed && $(ROOT)/$(BIN)/mypy --config-file $(ROOT)/pyproject.toml -p zen_edge
 
+# Folders of tests side by side in JOBS processes (0: all in this one); then what measures time or where threads run, alone.
+JOBS ?= 2
+SIDE_BY_SIDE := $(BIN)/pytest --numprocesses $(JOBS) --no-loadscope-reorder
+EVERY_TIME := not sweep and not checkpoint and not browser and not gpu_wheel
+
 tests: $(VENV)/ready
-	$(BIN)/pytest -m "not sweep and not checkpoint and not browser and not gpu_wheel"
+	$(SIDE_BY_SIDE) -m "$(EVERY_TIME) and not alone"
+	$(BIN)/pytest -m "$(EVERY_TIME) and alone"
 
 # Every size and architecture, one trace each.
 sweep: $(VENV)/ready
-	$(BIN)/pytest -m sweep
+	$(SIDE_BY_SIDE) -m "sweep and not alone"
+	$(BIN)/pytest -m "sweep and alone"
 
 # Real checkpoints, in the folders that ZEN_EDGE_CHECKPOINTS names.
 checkpoint: $(VENV)/ready

@@ -17,6 +17,39 @@ import pytest
 from zen_edge.attention_map import AttentionMap
 from zen_edge.manifest import describe_files, read_manifest, write_manifest
 
+DEAR = ("exporters/architectures", "speech", "exporters", "encoders", "utterances", "pipelines", "modules", "benchmarks", "ctc", "seq2seq", "cli")
+
+
+def pytest_configure() -> None:
+    """Workers of pytest-xdist share the processors out: threads of one would wait for those of another."""
+    if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+        usable, workers = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        os.sched_setaffinity(0, usable[int(worker.removeprefix("gw")) :: workers] or usable)
+
+
+def folder_of(nodeid: str) -> str:
+    """tests/speech/test_live.py::test_it -> speech"""
+    return nodeid.partition("::")[0].removeprefix("tests/").rpartition("/")[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The dearest folders go first, lest one worker waits for the last of the other."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folders = {item: folder_of(item.nodeid) for item in items}
+        items.sort(key=lambda item: DEAR.index(folders[item]) if folders[item] in DEAR else len(DEAR))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of a folder share what its conftest.py makes: one worker has them all."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return folder_of(nodeid)
+
+    return ByFolder(config, log)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:

@@ -92,6 +92,7 @@ def test_a_maximum_from_outside_joins_pieces(speech):
     assert np.abs(extractor.features(audio[32000:])[:, 2:] - whole[:, 202:]).max() > 0.1  # its own maximum is another
 
 
+@pytest.mark.alone
 def test_log_mel_is_fast(speech):
     audio = speech(30)
     extractor = LogMel.from_config({})

@@ -22,6 +22,7 @@ def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_is_instant_and_imports_no_room(command):
     code = f"""

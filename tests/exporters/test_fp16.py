@@ -118,7 +118,7 @@ def largest_in(proto: onnx.ModelProto, **feeds: np.ndarray) -> dict[str, float]:
     return {name: float(np.abs(value).max()) for name, value in zip(names, run(every, **feeds), strict=True)}
 
 
-@pytest.mark.parametrize(("loudness", "single"), [(1, set()), (60, {"V"}), (4000, {"W", "V"})], ids=str)
+@pytest.mark.parametrize(("loudness", "single"), [(1, ""), (60, "V"), (4000, "VW")])
 def test_what_was_measured_to_be_large_stays_single(loudness, single):
     """The second product of a feed-forward part reaches millions before the sums do; louder still, the first does too."""
     weights = {"W": loudness * normal(64, 96), "V": loudness * normal(96, 64), "g": np.ones(64, np.float32), "b": np.zeros(64, np.float32)}
@@ -127,7 +127,7 @@ def test_what_was_measured_to_be_large_stays_single(loudness, single):
     measured = largest_in(proto, x=x)
     quantize(model, "fp16", measured)
     made = ir.to_proto(model)
-    assert {tensor.name for tensor in made.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT} - {"g", "b"} == single
+    assert {tensor.name for tensor in made.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT} - {"g", "b"} == set(single)
     before, after = run(proto, x=x)[0], run(made, x=x)[0]
     assert np.isfinite(after).all()
     assert np.abs(before - after).max() < 0.01 * np.abs(before).max()

@@ -13,7 +13,7 @@ import pytest
 
 from zen_edge.benchmarks.make_checkpoint import write
 
-pytestmark = pytest.mark.sweep
+pytestmark = [pytest.mark.sweep, pytest.mark.alone]
 
 EXPORT = """
     import json, resource, sys, time

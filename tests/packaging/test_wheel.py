@@ -77,6 +77,7 @@ print(zen_edge.load(sys.argv[2])("simple game"))
     assert done.stdout == "jeu simple\n"
 
 
+@pytest.mark.alone
 def test_the_import_is_light(tmp_path: Path):
     code = """
 import sys, json, time

@@ -67,7 +67,11 @@ def test_half_a_character(pipeline):
     assert isinstance(second, InputError)
 
 
-@pytest.mark.parametrize("value", [None, 3, 3.5, True, b"abc", bytearray(b"abc"), {"a": 1}, {"a"}, np.array(["a"]), iter("ab"), object()], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [None, 3, 3.5, True, b"abc", bytearray(b"abc"), {"a": 1}, {"a"}, np.array(["a"]), iter("ab"), object()],
+    ids=lambda value: type(value).__name__,
+)
 def test_what_is_no_text(pipeline, value):
     for ask in (pipeline, pipeline.generate, pipeline.generate_each):
         with pytest.raises(InputError, match="expected a text or a list of texts, got"):

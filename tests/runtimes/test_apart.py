@@ -92,6 +92,7 @@ def graph(tmp_path: Path) -> Path:
     return tmp_path / "g.onnx"
 
 
+@pytest.mark.alone  # with all processors
 @pytest.mark.skipif(not LINUX, reason="other systems do not say where a thread may run")
 def test_the_threads_of_a_session_are_where_they_should_be(graph: Path) -> None:
     own = sorted(os.sched_getaffinity(0))
@@ -111,6 +112,7 @@ def test_the_threads_of_a_session_are_where_they_should_be(graph: Path) -> None:
     assert whole == (1 < len(own) == apart.usable_cores())
 
 
+@pytest.mark.alone  # with all processors
 @pytest.mark.skipif(not LINUX, reason="other systems do not say where a thread may run")
 def test_callers_keep_their_choice_of_processors_and_may_be_many(graph: Path) -> None:
     session, own = Session(graph, find_provider("cpu"), None), os.sched_getaffinity(0)
