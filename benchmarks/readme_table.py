@@ -1,6 +1,7 @@
-"""Writes the tables of saved results into README.md, between the marks. Running it again changes nothing.
+"""Writes saved results into README.md and docs/benchmarks.md, between the marks: every table into the page; into README one line for each shape of
+work that was compared with other engines, and the tables of precisions. Running it again changes nothing.
 
-python -m zen_edge.benchmarks.readme_table [README.md]
+python -m zen_edge.benchmarks.readme_table [FOLDER]
 """
 
 from __future__ import annotations
@@ -30,13 +31,50 @@ TOLD = (
 )
 
 
-def updated(readme: str, results: Sequence[dict[str, Any]]) -> str:
-    """README's text with the tables of these results. ZenEdgeError where the marks are missing."""
-    before, begin, rest = readme.partition(BEGIN)
+PAGE = Path("docs") / "benchmarks.md"
+OURS = "zen-edge int8"
+OTHERS = {  # a column of the overview, and the engines whose best time stands in it
+    "PyTorch": ("torch fp32",),
+    "CTranslate2 or faster-whisper, int8": ("ctranslate2 int8", "faster-whisper int8", "faster-whisper int8-batched"),
+    "OpenVINO, its best": ("openvino bf16", "openvino int8", "openvino fp32"),
+}
+
+
+def updated(text: str, blocks: Sequence[str], name: str = "README.md") -> str:
+    """A page's text with these blocks between the marks. ZenEdgeError where the marks are missing."""
+    before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ZenEdgeError(f"README.md lacks the marks {BEGIN} and {END}: put them where the tables belong.")
-    return before + "\n\n".join([BEGIN, *map(tables, results), END]) + after
+        raise ZenEdgeError(f"{name} lacks the marks {BEGIN} and {END}: put them where the tables belong.")
+    return before + "\n\n".join([BEGIN, *blocks, END]) + after
+
+
+def pages(results: Sequence[dict[str, Any]]) -> dict[Path, list[str]]:
+    """What belongs between the marks of each page, by its path."""
+    compared = [result for result in results if not all(row["name"].startswith("zen-edge ") for row in result["cases"])]
+    precisions = [tables(result) for result in results if result not in compared]
+    return {Path("README.md"): [overview(compared), *precisions], PAGE: [tables(result) for result in compared]}
+
+
+def overview(results: Sequence[dict[str, Any]]) -> str:
+    """One line for each case and shape: milliseconds of zen-edge int8, and how many times that the others take, "-" where they did not take part."""
+    lines = [["case", "inputs, beams", OURS, *OTHERS], ["---", "---", *["---:"] * (len(OTHERS) + 1)]]
+    for result in results:
+        for (batch_size, num_beams), rows in cases(result):
+            found = {row["name"]: row for row in rows}
+            if OURS not in found:
+                continue
+            encodes = result["setting"].get("task") in ENCODER_OUTPUTS
+            shape = f"{batch_size}" if encodes else f"{batch_size}, {'greedy' if num_beams == 1 else f'{num_beams} beams'}"
+            times = [[_ratio(found[OURS], found[name]) for name in names if name in found] for names in OTHERS.values()]
+            told = [f"{min(ratios):.2f}x" if ratios else "-" for ratios in times]
+            lines.append([f"`{result['case']}`", shape, f"{number(found[OURS]['latency_ms']['median'])} ms", *told])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _ratio(ours: dict[str, Any], other: dict[str, Any]) -> float:
+    """Round by round where the result has it so."""
+    return float(other["time_ratio"]["median"] if "time_ratio" in other else other["latency_ms"]["median"] / ours["latency_ms"]["median"])
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -111,12 +149,13 @@ def saved(folder: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    readme = Path(sys.argv[1] if len(sys.argv) > 1 else "README.md")
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     try:
         results = saved()
         if not results:
             raise ZenEdgeError("there are no saved results: python -m zen_edge.benchmarks.run CASE makes them.")
-        write_whole(readme, updated(readme.read_text(encoding="utf-8"), results))
+        for path, blocks in pages(results).items():
+            write_whole(folder / path, updated((folder / path).read_text(encoding="utf-8"), blocks, str(path)))
     except ZenEdgeError as error:
         sys.exit(str(error))
 
