@@ -11,6 +11,7 @@ import torch
 from zen_edge.exporters.checkpoint import Checkpoint
 from zen_edge.exporters.ctc import frame_count
 from zen_edge.exporters.reference import eager
+from zen_edge.exporters.softmaxes import softmaxes
 
 Array = np.ndarray[Any, Any]
 
@@ -45,9 +46,12 @@ class CtcReference:
     def attention(self, audio: Array) -> Array:
         """audio (samples,) -> the weights of attention, (L,N,T,T)."""
         given = {self._model.main_input_name: torch.from_numpy(self.features(audio))[None]}
-        with eager(self._model):
+        with eager(self._model), softmaxes() as computed:
             out = self._model(**given, output_attentions=True)
-        return np.asarray(torch.stack(out.attentions, dim=1)[0].numpy())
+        told = [layer.numpy() for layer in out.attentions]
+        # WavLM tells the mean over its heads for each of them; its softmaxes are apart.
+        layers = [one.reshape(told[0].shape) for one in computed if one.size == told[0].size and one.shape[-1] == told[0].shape[-1]]
+        return np.stack(layers if len(layers) == len(told) else told, axis=1)[0]
 
     def decode(self, frames: Sequence[int]) -> str:
         """The text of an id for every frame, as `processor.decode` gives it."""
