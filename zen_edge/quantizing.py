@@ -136,24 +136,24 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
         alone = _sensitivities(measure, wanted, advance)
         changeable = parts_to_try(_by_group(layers))
         recipes = path([_trial(point, fp32, fastest) for point in alone if point.name.split()[0] in changeable])
-        if len(recipes) == 1:
-            raise CheckFailedError(
-                f"no part of the bundle is {'faster, by more than its times vary,' if fastest else 'smaller'} in another precision: stay with fp32"
-                f"{', or search for the smallest without --fastest' if fastest else ''}."
-            )
-        halves = [_losses(measure, recipes, half, len(alone), advance) for half in (0, 1)]
-        within = furthest(recipes, halves[0], asked.most)
-        place = confirmed(recipes, within, lambda recipe: max(loss(recipe) for loss in halves), asked.most)
+        if len(recipes) == 1 and not fastest:
+            raise CheckFailedError("no part of the bundle is smaller in another precision: stay with fp32.")
+        whole = [recipe for recipe in map(Recipe.uniform, QUICK if fastest else ()) if recipe not in recipes]
+        losses = [_losses(measure, recipes, half, len(alone), advance) for half in (0, 1)]
+        within = furthest(recipes, losses[0], asked.most)
+        place = confirmed(recipes, within, lambda recipe: max(loss(recipe) for loss in losses), asked.most)
+        held = [recipe for recipe in whole if all(loss(recipe) <= asked.most for loss in losses)]
         tried = tuple(
-            replace(_point(f"recipe {i}", measure, recipe), loss=loss)
-            for i, recipe in enumerate(recipes)
+            replace(_point(f"recipe {i}" if i < len(recipes) else f"all {recipe.precision}", measure, recipe), loss=loss)
+            for i, recipe in enumerate([*recipes, *whole])
             if i and (loss := measure.known_loss(recipe, 0)) is not None
         )
-        if place == 0:
+        if place == 0 and not held:
             raise CheckFailedError(_refused(asked, fp32, tried, measure))
-        made = write(bundle, folder, recipes[place], _silent, largest)
-        chosen = next(point for point in tried if point.recipe == recipes[place])
-        held_out = measure.loss(recipes[place], 1)
+        fit = [point for point in tried if point.recipe in (*held, recipes[place])]
+        chosen = _fastest(fp32, fit) if fastest else fit[0]
+        made = write(bundle, folder, chosen.recipe, _silent, largest)
+        held_out = measure.loss(chosen.recipe, 1)
     measure.forget()
     return Found(replace(made, path=out), asked, fp32, tuple(alone), tried, chosen, held_out)
 
@@ -162,11 +162,22 @@ def _losses(measure: Measure, recipes: Sequence[Recipe], half: int, done: int, a
     """Of a recipe, told on the way; what it costs is measured while its bundle is there."""
 
     def measured(recipe: Recipe) -> float:
-        advance(f"recipe {recipes.index(recipe)} of {len(recipes) - 1}{', lines held out' if half else ''}", done, done)
+        name = f"recipe {recipes.index(recipe)} of {len(recipes) - 1}" if recipe in recipes else f"all in {recipe.precision}"
+        advance(f"{name}{', lines held out' if half else ''}", done, done)
         measure.alone(recipe)
         return measure.loss(recipe, half)
 
     return measured
+
+
+def _fastest(fp32: Point, fit: Sequence[Point]) -> Point:
+    """Of whole recipes, because the times of parts do not add up to theirs. CheckFailedError where none is faster than fp32 by more than its times vary."""
+    faster = [point for point in fit if point.milliseconds + point.spread < fp32.milliseconds]
+    if not faster:
+        raise CheckFailedError(
+            "nothing within the budget is faster, by more than its times vary, than fp32: stay with fp32, or search for the smallest without --fastest."
+        )
+    return min(faster, key=lambda point: point.milliseconds)
 
 
 def _refused(budget: Budget, fp32: Point, tried: Sequence[Point], measure: Measure) -> str:

@@ -59,9 +59,22 @@ def test_answers_within_a_budget(answering, asked, tmp_path, monkeypatch, budget
 
 def test_nothing_is_faster_for_certain(answering, asked, tmp_path, monkeypatch):
     monkeypatch.setattr(Measure, "_seconds", lambda self, folder: {"seconds": 1 + (folder != self.bundle), "spread": 0.1})
-    with pytest.raises(CheckFailedError, match=r"^no part of the bundle is faster, by more than its times vary"):
-        search(answering, asked, tmp_path / "out", "f1=1", fastest=True)
+    with pytest.raises(CheckFailedError, match=r"^nothing within the budget is faster, by more than its times vary"):
+        search(answering, asked, tmp_path / "out", "f1=100", fastest=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_fastest_is_one_of_whole_recipes(answering, asked, tmp_path, monkeypatch):
+    """Where parts save nothing for certain and the whole does: times of parts do not add up."""
+
+    def seconds(self, folder):
+        recipe = dict(read_manifest(folder, hashes=True).recipe)
+        return {"seconds": {("int8",): 0.5, ("int4",): 0.6}.get(tuple({*recipe.values()}), 1.0), "spread": 0.1}
+
+    monkeypatch.setattr(Measure, "_seconds", seconds)
+    found = search(answering, asked, tmp_path / "out", "f1=100", fastest=True)
+    assert {*found.chosen.recipe.parts.values()} == {"int8"} and found.chosen.name == "all int8"
+    assert [point.name for point in found.tried] == ["all int8-blocks", "all int8", "all int4"]
 
 
 def test_times_are_taken_in_turns_with_fp32(answering, asked, tmp_path):
