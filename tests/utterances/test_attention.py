@@ -30,5 +30,5 @@ def test_an_export_is_verified(name, request, sounds, tmp_path):
             assert seen.weights["cross"].shape[2:] == (len(seen.target), len(seen.source))
             assert 1.9 < float(seen.source[-1]) < 2
             assert all(np.allclose(weights.sum(-1), 1, atol=1e-4) for weights in seen.weights.values())
-            with pytest.raises(InputError, match="of up to 1 s, and this is longer"):
-                opened.attend(sounds[0], sampling_rate=RATE, chunk_length_s=1, **options)
+            with pytest.raises(InputError, match="a map is of a recording that is heard at once"):
+                opened.attend(sounds[0], sampling_rate=RATE, chunk_length_s=1.5, **options)
