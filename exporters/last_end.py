@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -24,4 +26,17 @@ def _classify(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor 
 @contextmanager
 def tracing(model: Any) -> Iterator[None]:
     with replaced([model] if hasattr(model, "classification_head") else [], _classify):
+        yield
+
+
+def _turned(input_ids: torch.Tensor, pad_token_id: int) -> torch.Tensor:
+    """(B,T), the last word first. transformers squeezes the axis of texts away where there is one, which a graph would do for good."""
+    last = input_ids.ne(pad_token_id).sum(1, keepdim=True) - 1
+    return torch.cat([input_ids.gather(1, last), input_ids[:, :-1]], dim=1)
+
+
+@contextmanager
+def turning(model: Any, module: ModuleType) -> Iterator[None]:
+    """`tracing` for a model whose decoder reads the encoder's ids from the last on: mBART and PLBART, whose module of transformers is `module`."""
+    with patch.object(module, "shift_tokens_right", _turned), tracing(model):
         yield

@@ -1,5 +1,9 @@
 """PLBART: BART for code. Texts are classified by the last of their states at </s>."""
 
-from zen_edge.exporters.last_end import tracing
+from functools import partial
 
-__all__ = ["tracing"]
+from transformers.models.plbart import modeling_plbart
+
+from zen_edge.exporters.last_end import turning
+
+tracing = partial(turning, module=modeling_plbart)

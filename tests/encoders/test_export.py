@@ -270,6 +270,7 @@ def test_every_task(model_type, task, tmp_path):
         ("deepseek_v2", "text-embedding", (2, 0)),  # complex numbers, and values narrower than keys
         ("axk2", "text-embedding", (2, 0)),  # an index
         ("doge", "text-embedding", (2, 0)),
+        ("plbart", "text-classification", (6, 0)),  # whose decoder reads the last id first
         ("mistral", "question-answering", (2, 0)),  # a head that does not hand on that no cache is wanted
     ],
 )
