@@ -39,7 +39,7 @@ def compare_sounds(
             rows = S if said is None or kind == "encoder" else said[row]
             theirs.append(one[kind][:, :, :rows].ravel())
             ours.append(weights[row][:, :, :rows, :T].ravel())
-        yield compare_outputs(f"attention.{kind}", np.concatenate(theirs), np.concatenate(ours), precision)
+        yield compare_outputs(f"attention.{kind}", np.concatenate(theirs), np.concatenate(ours), precision, graph="speech attention")
 
 
 def _taken(left: list[Array], layer: Array, kind: str) -> Array:
