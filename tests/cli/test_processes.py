@@ -140,3 +140,22 @@ def test_an_interrupted_export_leaves_nothing(demo_checkpoint, tmp_path: Path):
     assert child.returncode == 130
     assert b"Traceback" not in told
     assert not list(tmp_path.rglob("*"))
+
+
+NOTES = """
+import os, sys
+from zen_edge.cli.console import own_stderr
+print("before", file=sys.stderr)
+try:
+    with own_stderr():
+        os.write(2, b"a note of a library")
+        print("inside", file=sys.stderr)
+        raise ValueError
+except ValueError:
+    os.write(2, b"after\\n")
+"""
+
+
+def test_what_libraries_print_on_stderr_is_not_seen():
+    done = subprocess.run([sys.executable, "-c", NOTES], capture_output=True, timeout=60, check=True)
+    assert done.stderr.split() == [b"before", b"inside", b"after"]

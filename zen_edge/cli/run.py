@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from math import isfinite
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 
 from zen_edge.cli import app, note
 from zen_edge.cli.arrays import run_module
+from zen_edge.cli.console import own_stderr
 from zen_edge.cli.live import print_stream
 from zen_edge.cli.sources import paths, questions, texts
 from zen_edge.errors import OptionError, ZenEdgeError
@@ -189,7 +191,8 @@ def run(
             questions(question, context, inputs, file, pair) if asks else paths(inputs, file) if hears else texts(inputs, file)
         )
         while group := list(islice(given_inputs, RECORDINGS if hears else WINDOW)):
-            answers = iter(pipeline.generate_each([one for one in group if not isinstance(one, ZenEdgeError)], **options))
+            with own_stderr() if hears else nullcontext():
+                answers = iter(pipeline.generate_each([one for one in group if not isinstance(one, ZenEdgeError)], **options))
             found = [one if isinstance(one, ZenEdgeError) else next(answers) for one in group]
             if not as_json and number + len(group) > 1 and any(isinstance(answer, list) and len(answer) > 1 for answer in found):
                 raise OptionError("several results for several inputs cannot be told apart line by line: add --json.")
