@@ -17,6 +17,14 @@ HEAVY = ("torch", "transformers", "onnxruntime", "onnx", "onnx_ir", "tokenizers"
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and pipes as POSIX has them")
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """A shell lets what it runs in the background ignore SIGINT, and children would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "zen_edge", *map(str, arguments)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
