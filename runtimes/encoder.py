@@ -31,7 +31,7 @@ class Encoder:
         graph = manifest.graph("encoder")
         provider = find_provider(device)
         self._session = SizedSession(folder / graph.file, provider, threads, graph)
-        self._in_parts = provider.device == "cpu"
+        self._on_cpu = provider.device == "cpu"
         self._axes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
         self._pad = {IDS: int(manifest.tokenizer.get("pad_token_id", 0))}
 
@@ -54,9 +54,14 @@ class Encoder:
         )
         for group in groups:
             for members in batches([lengths[place] for place in group], num_beams=1):
-                for part in close_lengths([lengths[group[member]] for member in members]) if self._in_parts else [range(len(members))]:
-                    places = [group[members[at]] for at in part]
+                for places in self._parts([group[member] for member in members], lengths):
                     yield from zip(places, self._batch([rows[place] for place in places]), strict=True)
+
+    def _parts(self, places: list[int], lengths: Sequence[int]) -> list[list[int]]:
+        """Places of a batch, in the parts that cost a CPU least."""
+        if not self._on_cpu:
+            return [places]
+        return [[places[at] for at in part] for part in close_lengths([lengths[place] for place in places])]
 
     def feeds(self, rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
         """What the graph reads of rows side by side, by name, (B,T) each, or (B,M) of places."""

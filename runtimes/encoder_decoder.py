@@ -57,7 +57,8 @@ class EncoderDecoder:
         self._kept = frozenset((*self._cross, *self._present, *self._moved, "logits"))  # scores of all words are read by few rules only
         _, heads, _, head_size = next(tensor.shape for tensor in manifest.graph("decoder").inputs if tensor.name == self._past[0])
         self._head_shape = (int(heads), int(head_size))
-        self._in_parts = provider.device == "cpu" and not provider.binds  # elsewhere keys and values stay where they are made
+        self._binds = provider.binds  # keys and values stay where they are made
+        self._in_parts = provider.device == "cpu" and not provider.binds
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -65,8 +66,9 @@ class EncoderDecoder:
 
     def encode(self, ids: Ids, mask: NDArray[np.int64]) -> Cache:
         """ids and mask (B,T) -> the cache that decoding starts from, one row per input."""
-        parts = close_lengths(mask.sum(axis=1)) if self._in_parts and len(ids) > 1 else [range(len(ids))]
-        cross = self._encode(ids, mask) if len(parts) == 1 else self._encode_parts(ids, mask, parts)
+        lengths = mask.sum(axis=1)
+        parts = close_lengths(lengths) if self._in_parts and len(ids) > 1 else []
+        cross = self._encode_parts(ids, mask, [(part, lengths[part[-1]]) for part in parts]) if len(parts) > 1 else self._encode(ids, mask)
         return Cache(cross, self._empty(len(ids)), mask, len(ids), 0)
 
     def encode_features(self, features: NDArray[np.float32]) -> Cache:
@@ -116,12 +118,11 @@ class EncoderDecoder:
     def _encode(self, ids: Ids, mask: NDArray[np.int64]) -> dict[str, Any]:
         return self._encoder.run({"input_ids": ids, "attention_mask": mask}, self._cross, self._kept, rows=ids.size)
 
-    def _encode_parts(self, ids: Ids, mask: NDArray[np.int64], parts: Sequence[Sequence[int]]) -> dict[str, Any]:
-        """The same keys and values of words, by a call for each part, which is padded to its own longest input; 0 beyond."""
+    def _encode_parts(self, ids: Ids, mask: NDArray[np.int64], parts: Sequence[tuple[Sequence[int], int]]) -> dict[str, Any]:
+        """The same keys and values of words, by a call for each part, which is padded to its own longest input, whose length it comes with; 0 beyond."""
         heads, head_size = self._head_shape
         cross: dict[str, Any] = {}
-        for part in parts:
-            longest = int(mask[part].sum(axis=1).max())
+        for part, longest in parts:
             found = self._encode(np.ascontiguousarray(ids[part, :longest]), np.ascontiguousarray(mask[part, :longest]))
             for name in self._cross:
                 values = found.pop(name).numpy()
@@ -177,8 +178,10 @@ class EncoderDecoder:
         found = session.run({**told, **values}, self._moved, self._kept, shapes)
         return dict(zip(values, found.values(), strict=True))
 
-    def _shapes(self, names: Sequence[str], rows: int, length: int) -> Shapes:
-        """Of keys and values of so many positions."""
+    def _shapes(self, names: Sequence[str], rows: int, length: int) -> Shapes | None:
+        """Of keys and values of so many positions, where outputs are bound by them."""
+        if not self._binds:
+            return None
         heads, head_size = self._head_shape
         return dict.fromkeys(names, (rows, heads, length, head_size))
 
