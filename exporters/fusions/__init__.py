@@ -15,11 +15,13 @@ import onnx_ir.passes.common as passes
 
 from zen_edge.exporters.fusions import (
     activations,
+    arc_cosine,
     attention,
     beam_attention,
     candidates,
     einsum,
     expansions,
+    fourier,
     gemms,
     group_normalization,
     largest_whole,
@@ -44,6 +46,7 @@ PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
     tied_head.apply,
     activations.apply,
     rms_normalization.apply,
+    fourier.apply,
     candidates.apply,
     beam_attention.apply,
     repeated_shapes.apply,
@@ -53,7 +56,12 @@ PIPELINE: tuple[Callable[[ir.Graph], int], ...] = (
 ON_A_GPU: dict[Callable[[ir.Graph], int], Callable[[ir.Graph], int] | None] = {beam_attention.apply: None, candidates.apply: candidates.apply_plain}
 
 # Operators by other operators, for a device that the table of kernels (zen_edge/kernels.py) has none of the first for, with numbers of this type.
-SPELLINGS = (("GroupNormalization", F32, group_normalization.apply), ("Tile", "bool", expansions.apply), ("ArgMax", "int32", largest_whole.apply))
+SPELLINGS = (
+    ("GroupNormalization", F32, group_normalization.apply),
+    ("Tile", "bool", expansions.apply),
+    ("ArgMax", "int32", largest_whole.apply),
+    ("Acos", F32, arc_cosine.apply),
+)
 
 # Of a module of one's own: attention is written out in it, and an output called logits is an output like any other.
 OF_MODULES = (gemms.apply, einsum.apply, attention.apply, transposes.apply, *(apply for apply in PIPELINE if apply is not candidates.apply))

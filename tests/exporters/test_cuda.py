@@ -39,6 +39,8 @@ FAMILIES: dict[str, tuple[Callable[[Path], object], str | None]] = {
             ("deberta-v2", "token-classification"),
             ("mpnet", "fill-mask"),
             ("xlm-roberta", "text-embedding"),
+            ("fnet", "question-answering"),
+            ("yoso", "question-answering"),
         )
     },
 }

@@ -36,7 +36,7 @@ def test_a_pre_norm_model(changed, weight):
     weights |= {"E": weight(48, 16), "zeros": np.zeros((1, 48), np.float32), "split": np.array([0, 0, 4, 4]), "merge": np.array([0, 0, 16])}
     made = changed(fuse, MODEL, **weights)
     assert counts == {
-        "zero_bias": 1, "zero_attention_bias": 0, "reshapes": 1, "packed_projections": 1, "query_scale": 0, "tied_head": 1, "activations": 1, "beam_attention": 0, "rms_normalization": 0, "candidates": 1, "repeated_shapes": 1,
+        "zero_bias": 1, "zero_attention_bias": 0, "reshapes": 1, "packed_projections": 1, "query_scale": 0, "tied_head": 1, "activations": 1, "beam_attention": 0, "rms_normalization": 0, "fourier": 0, "candidates": 1, "repeated_shapes": 1,
     }  # fmt: skip
     assert made.ops == [
         "Gather", "Shape", "Sub", "Cast", "Add", "LayerNormalization", "MatMul", "Add", "Split", "Mul", "Add", "MatMul", "Add", "Add", "LayerNormalization",
