@@ -28,7 +28,7 @@ def is_halved(precision: str, device: str) -> bool:
 def halve(folder: Path, names: Sequence[str], largest: Largest, precision: str = "fp16") -> dict[str, Any]:
     """The fp32 graphs `names` in `folder` in half precision, but for what is near its end, the weights as `precision` says. Returns what the manifest tells of each graph."""
     told = {}
-    with tempfile.TemporaryDirectory(dir=folder.parent) as single:
+    with tempfile.TemporaryDirectory(dir=folder) as single:
         for file in (*(f"{name}.onnx" for name in names), DATA):
             (folder / file).rename(Path(single) / file)
         models = {name: ir.load(Path(single) / f"{name}.onnx") for name in names}

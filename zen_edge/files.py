@@ -12,6 +12,7 @@ from pathlib import Path
 
 from zen_edge.checked import printable, quoted
 from zen_edge.errors import BundleError, ZenEdgeError
+from zen_edge.held import OLD, hold, let_go, make_held, sweep
 
 MANIFEST = "zen-edge.json"
 LARGEST_MANIFEST = 4 * 1024 * 1024
@@ -91,9 +92,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_whole(path: Path, data: str | bytes) -> None:
-    """Writes the file whole or not at all. OSError as the system gives it."""
-    partial = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}")
+def write_whole(path: Path, data: str | bytes, within: Path | None = None) -> None:
+    """Writes the file whole or not at all. within: a folder on the same disk for what is not whole yet, in place of the file's own. OSError as the system gives it."""
+    partial = (within or path.parent) / f".{path.name[:50]}.{secrets.token_hex(4)}"
     try:
         with partial.open("xb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
@@ -110,16 +111,18 @@ def write_whole(path: Path, data: str | bytes) -> None:
 def new_folder(out: Path, *, force: bool) -> Iterator[Path]:
     """Yields a folder beside `out` to write in; it becomes `out` when the block ends, and is removed if the block raises.
 
-    With `force` an `out` that is a bundle or an empty folder is replaced, once the new one is complete. ZenEdgeError if `out` is in the way.
+    With `force` an `out` that is a bundle or an empty folder is replaced, once the new one is complete. ZenEdgeError if `out` is in the way. What killed
+    processes left of the same `out` is removed first.
     """
     out = out.resolve() if out.name in ("", "..") else out.parent.resolve() / out.name  # a link in the place of `out` is refused, not followed
+    sweep(out)
     _refuse_unless_free(out, force)
     created: list[Path] = []
-    part = out.parent / f".{out.name[:50]}.{secrets.token_hex(4)}"
+    part, held = None, None
     try:
         try:
             _make_parents(out.parent, created)
-            part.mkdir()
+            part, held = make_held(out)
         except OSError as error:
             raise ZenEdgeError(f"cannot write beside {quoted(str(out))}: {reason(error)}; choose another OUT") from None
         yield part
@@ -129,11 +132,14 @@ def new_folder(out: Path, *, force: bool) -> Iterator[Path]:
         except OSError as error:
             raise ZenEdgeError(f"cannot put the new folder in the place of {quoted(str(out))}: {reason(error)}; choose another OUT") from None
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
         for parent in reversed(created):
             with suppress(OSError):  # someone else uses it by now
                 parent.rmdir()
         raise
+    finally:
+        let_go(held)
 
 
 def _make_parents(folder: Path, created: list[Path]) -> None:
@@ -189,16 +195,20 @@ def _swap(part: Path, out: Path) -> None:
     if not out.exists():
         part.rename(out)
         return
-    old = part.with_name(part.name + ".old")
+    old = part.with_name(part.name + OLD)
+    held = hold(out)
     try:
-        out.rename(old)
-        part.rename(out)
-    except BaseException:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        raise
-    try:
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:  # interrupted: nothing of the old one stays either way
-        shutil.rmtree(old, ignore_errors=True)
-        raise
+        try:
+            out.rename(old)
+            part.rename(out)
+        except BaseException:
+            if old.exists() and not out.exists():
+                old.rename(out)
+            raise
+        try:
+            shutil.rmtree(old, ignore_errors=True)
+        except BaseException:  # interrupted: nothing of the old one stays either way
+            shutil.rmtree(old, ignore_errors=True)
+            raise
+    finally:
+        let_go(held)

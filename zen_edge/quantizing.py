@@ -15,6 +15,7 @@ from zen_edge.bundle import Bundle
 from zen_edge.check_quantized import compare
 from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError
 from zen_edge.files import MANIFEST, new_folder
+from zen_edge.held import work_name
 from zen_edge.inputs import Line, Question, read_lines, read_questions
 from zen_edge.manifest import Manifest, read_manifest
 from zen_edge.probed import Layers
@@ -113,7 +114,7 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
     if fastest and manifest.device != "cpu":
         raise OptionError(f"times are measured on this machine's CPU, and the bundle was exported for {manifest.device}: leave --fastest out.")
     lines = _lines(inputs, asked, manifest.task)
-    kept = out.parent / f".{out.name[:50]}.search.json"
+    kept, work = out.parent / f".{out.name[:50]}.search.json", out.parent / work_name(out.name, "search")
     key = hashlib.sha256(f"{(bundle / MANIFEST).read_text()} {lines} {asked.metric} in turns".encode()).hexdigest()
     layers, largest = _layers(bundle), None if fastest else measure_largest(bundle)  # half precision is not tried for speed
     with (
@@ -125,6 +126,7 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
             (lines[::2], lines[1::2]),
             lambda into, recipe: write(bundle, into, recipe, _silent, largest),
             kept,
+            work,
             key,
             layers,
         ) as measure,

@@ -16,6 +16,7 @@ from zen_edge.answer_scores import answer_scores
 from zen_edge.budget import SCORES, Budget
 from zen_edge.errors import InputError, ZenEdgeError
 from zen_edge.files import reason, write_whole
+from zen_edge.held import hold, let_go
 from zen_edge.inputs import Line, Question
 from zen_edge.manifest import read_manifest
 from zen_edge.probed import Layers, Probed
@@ -45,43 +46,74 @@ class Measure:
         halves: tuple[Sequence[Lines], Sequence[Lines]],
         write: Write,
         kept: Path,
+        work: Path,
         key: str,
         layers: Layers,
     ) -> None:
-        """write: makes a bundle of a recipe in a folder. kept: where what was measured is kept, and beside it the bundle that is measured; key: what it was
-        measured on, other results are not taken."""
+        """write: makes a bundle of a recipe in a folder. kept: where what was measured is kept; work: a folder that is made for the bundle that is measured;
+        key: what it was measured on, other results are not taken."""
         self.bundle, self.task, self.budget, self.halves, self._write, self._kept, self._key = bundle, task, budget, halves, write, kept, key
         self._found: dict[str, dict[str, float]] = {}
         with suppress(FileNotFoundError):
             self._found = _read_kept(kept, key)
-        self._made, self._of = kept.with_suffix(""), Recipe.uniform("fp32")  # the bundle that was made last, and its recipe
+        self._work = work
+        self._held: int | None = None
+        self._made, self._of = work / "bundle", Recipe.uniform("fp32")  # the bundle that was made last, and its recipe
         self._probed = Probed(bundle, task == "speech-recognition", layers, self._sources)
         self._timed: tuple[Any, list[Any]] | None = None
 
     def __enter__(self) -> Measure:
-        shutil.rmtree(self._made, ignore_errors=True)  # of a search that was killed
+        """ZenEdgeError where another search for the same bundle is at work."""
+        try:
+            self._work.mkdir(exist_ok=True)
+            self._held = hold(self._work)
+        except BlockingIOError:
+            raise ZenEdgeError(f"another search works in {str(self._work)!a}: wait for its end, or choose another OUT.") from None
+        except OSError as error:
+            raise ZenEdgeError(f"cannot write beside OUT, in {str(self._work)!a}: {reason(error)}; choose another OUT.") from None
+        shutil.rmtree(self._made, ignore_errors=True)  # of a search that was killed, where nothing told so
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._timed is not None:
             self._timed[0].close()
-        shutil.rmtree(self._made, ignore_errors=True)
+        shutil.rmtree(self._work, ignore_errors=True)
+        let_go(self._held)
 
     def begin(self) -> None:
         """InputError for lines that fp32 cannot answer, all of them, before anything else is measured."""
         if self.budget.metric not in SCORES:
-            for half in (0, 1):
-                self._sources(half)
+            self._require_short()
             return
-        wrong: list[str] = []
-        for half, lines in enumerate(self.halves):
-            if f"score {half}" not in self._found:
-                answers = self._answers(self.bundle, half)
-                wrong += [f"{_text(line)[:80]!a}: {told}" for line, told in zip(lines, answers, strict=True) if isinstance(told, ZenEdgeError)]
-                if not wrong:
-                    self._keep(f"score {half}", {"score": self._score(half, answers)})
+        answers = {half: self._answers(self.bundle, half) for half in (0, 1) if f"score {half}" not in self._found}
+        self._require_none(
+            [
+                (line, told)
+                for half, given in answers.items()
+                for line, told in zip(self.halves[half], given, strict=True)
+                if isinstance(told, ZenEdgeError)
+            ]
+        )
+        for half, given in answers.items():
+            self._keep(f"score {half}", {"score": self._score(half, given)})
+
+    def _require_short(self) -> None:
+        """Texts must be as short as the model reads them; of questions and recordings the beginning is measured."""
+        read = [(line, source) for half, lines in enumerate(self.halves) for line, source in zip(lines, self._sources(half), strict=True)]
+        manifest = read_manifest(self.bundle)
+        longest = manifest.limits.get("max_source_length")
+        if longest is None or not all(isinstance(source, str) for _, source in read):
+            return
+        from zen_edge.runtimes.tokenization import load_tokenizer
+
+        tokenizer = load_tokenizer(self.bundle, manifest.tokenizer)
+        sizes = [(line, len(tokenizer.encode(source))) for line, source in read]
+        self._require_none([(line, f"the text has {size} tokens, and the model takes {longest}.") for line, size in sizes if size > longest])
+
+    def _require_none(self, wrong: Sequence[tuple[Lines, object]]) -> None:
         if wrong:
-            raise InputError(f"{len(wrong)} of {sum(map(len, self.halves))} lines cannot be measured, leave them out: {wrong[0]}")
+            line, told = wrong[0]
+            raise InputError(f"{len(wrong)} of {sum(map(len, self.halves))} lines cannot be measured, leave them out: {_text(line)[:80]!a}: {told}")
 
     def alone(self, recipe: Recipe) -> dict[str, float]:
         """ "error": 1 - the lowest cosine of the outputs; "bytes": of the bundle; "seconds": of a few lines one at a time, and their "spread"."""
@@ -107,7 +139,7 @@ class Measure:
     def _keep(self, name: str, told: dict[str, float]) -> None:
         self._found[name] = told
         with suppress(OSError):  # where nothing can be kept, the search is not resumed
-            write_whole(self._kept, json.dumps({"key": self._key, "found": self._found}))
+            write_whole(self._kept, json.dumps({"key": self._key, "found": self._found}), within=self._work)
 
     def _folder(self, recipe: Recipe) -> Path:
         """A bundle of `recipe`, which is there until another is asked for."""

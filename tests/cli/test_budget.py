@@ -12,6 +12,7 @@ import zen_edge
 from zen_edge import check_quantized, quantizing, sensitivity
 from zen_edge.check_tensors import open_graph
 from zen_edge.demo import SUMMARIZER
+from zen_edge.held import hold, let_go, work_name
 from zen_edge.inputs import read_lines
 from zen_edge.manifest import read_manifest
 from zen_edge.probed import Probed
@@ -64,12 +65,27 @@ def test_too_few_lines(zen, demo_fp32, few, tmp_path):
     )
 
 
-def test_a_line_longer_than_the_model_is_told_before_anything_else_is_measured(zen, demo_fp32, few, tmp_path):
-    few.write_text("".join(json.dumps({"source": "game " * count, "target": "jeu"}) + "\n" for count in [1] * 15 + [400, 300]), "utf-8")
-    done = zen("quantize", demo_fp32, tmp_path / "out", "--budget", "chrf=1", "--inputs", few)
+@pytest.mark.parametrize("budget", ["chrf=1", "tokens=0.9", "cosine=0.9"])
+@pytest.mark.parametrize(("counts", "told"), [([1] * 15 + [400, 300], "2 of 17 lines"), ([1] * 15 + [400], "1 of 16 lines")], ids=str)
+def test_a_line_longer_than_the_model_is_told_before_anything_else_is_measured(zen, demo_fp32, few, tmp_path, budget, counts, told):
+    few.write_text("".join(json.dumps({"source": "game " * count, "target": "jeu"}) + "\n" for count in counts), "utf-8")
+    done = zen("quantize", demo_fp32, tmp_path / "out", "--budget", budget, "--inputs", few)
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "2 of 17 lines cannot be measured, leave them out: 'game game" in done.stderr.splitlines()[-1]
+    assert f"{told} cannot be measured, leave them out: 'game game" in done.stderr.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["few.jsonl"]
+
+
+def test_a_second_search_for_the_same_bundle_waits(zen, demo_fp32, few, tmp_path):
+    part = tmp_path / work_name("out", "search")
+    part.mkdir()
+    held = hold(part)
+    try:
+        done = zen("quantize", demo_fp32, tmp_path / "out", "--budget", "tokens=0.9", "--inputs", few)
+    finally:
+        let_go(held)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].endswith(": wait for its end, or choose another OUT.")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [part.name, "few.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -104,8 +120,8 @@ def test_a_mixture_within_the_budget(zen, demo_fp32, few, tmp_path, monkeypatch)
     assert zen(*arguments).exit_code == 130
     kept = tmp_path / ".out.search.json"
     assert len(json.loads(kept.read_text())["found"]) >= 11
-    (tmp_path / ".out.search").mkdir()  # as a search leaves it that is killed
-    (tmp_path / ".out.search" / "weights.bin").write_bytes(b"half")
+    (tmp_path / work_name("out", "search") / "bundle").mkdir(parents=True)  # as a search leaves it that is killed
+    (tmp_path / work_name("out", "search") / "bundle" / "weights.bin").write_bytes(b"half")
     done = zen(*arguments)
     assert done.exit_code == 0, done.stderr
     assert len(made) <= len({str(recipe) for recipe in made}) + 12  # a recipe is made once, and those that the lines held out are asked about again

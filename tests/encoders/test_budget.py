@@ -80,7 +80,17 @@ def test_the_fastest_is_one_of_whole_recipes(answering, asked, tmp_path, monkeyp
 def test_times_are_taken_in_turns_with_fp32(answering, asked, tmp_path):
     questions = read_questions(asked)
     write = lambda folder, recipe: quantize_bundle(answering, folder, recipe, lambda step: None)  # noqa: E731
-    given = (answering, "question-answering", Budget.parse("f1=1"), (questions, questions), write, tmp_path / "kept.json", "key", {})
+    given = (
+        answering,
+        "question-answering",
+        Budget.parse("f1=1"),
+        (questions, questions),
+        write,
+        tmp_path / "kept.json",
+        tmp_path / "work",
+        "key",
+        {},
+    )
     with Measure(*given) as measure:
         fp32, int4 = measure.alone(Recipe.uniform("fp32")), measure.alone(Recipe.uniform("int4"))
     assert fp32["seconds"] > 0
