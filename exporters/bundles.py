@@ -13,10 +13,11 @@ import onnx_ir as ir
 from zen_edge.attention_map import attention_file
 from zen_edge.bundle import Bundle
 from zen_edge.checked import quoted
-from zen_edge.errors import UnsupportedModelError
+from zen_edge.errors import BundleError, UnsupportedModelError
 from zen_edge.exporters.attention_outputs import save_attention_outputs
 from zen_edge.exporters.halved import IN_BLOCKS, Largest, is_halved, tell_largest
 from zen_edge.exporters.quantization import quantize
+from zen_edge.exporters.quantization.products import in_other_precisions
 from zen_edge.exporters.weights import save_graphs
 from zen_edge.inspection import describe_graph
 from zen_edge.manifest import Manifest, describe_files, read_manifest, write_manifest
@@ -28,12 +29,17 @@ DATA = "weights.bin"
 
 
 def require_fp32(bundle: Path) -> Manifest:
-    """The manifest of a bundle that can be quantized. UnsupportedModelError for one that is quantized already."""
+    """The manifest of a bundle that can be quantized. UnsupportedModelError for one that is quantized already, BundleError for one that does not say so."""
     manifest = read_manifest(bundle, hashes=True)
     if manifest.precision != "fp32":
         raise UnsupportedModelError(
             f"{quoted(str(bundle))} is in {manifest.precision} already, and what was rounded away does not come back: give the bundle exported in fp32."
         )
+    for graph in manifest.graphs:
+        if reduced := in_other_precisions(ir.load(bundle / graph.file).graph):
+            raise BundleError(
+                f"bundle {quoted(str(bundle))}: its manifest says fp32, and {quoted(graph.file)} has weights for {reduced} in another precision: export the bundle again"
+            )
     return manifest
 
 

@@ -147,6 +147,8 @@ def _manifest(value: Value) -> Manifest:
         recipe=of["recipe"].optional(_recipe) if "recipe" in of else None,
         activations=of["activations"].free() if "activations" in of else {},
     )
+    if manifest.recipe is not None and manifest.precision != (coarsest := Recipe(manifest.recipe).precision):
+        raise BundleError(f"{MANIFEST}: the precision is {manifest.precision}, and that of its recipe {coarsest}; export the bundle again")
     for table in ("limits", "source", "made_with"):
         for key in getattr(manifest, table):
             Value(key, f"{MANIFEST}.{table}, a key").text()

@@ -12,7 +12,7 @@ from zen_edge.errors import OptionError
 # From the finest to the coarsest.
 PRECISIONS = ("fp32", "fp16", "int8-blocks", "int8", "int4")
 GROUPS = ("embeddings", "encoder", "self-attention", "cross-attention", "feed-forward")
-PART = re.compile(r"([a-z-]+)(?:\.(\d{1,4}))?")
+PART = re.compile(r"([a-z-]+)(?:\.(0|[1-9][0-9]{0,3}))?")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from zen_edge.exporters.fusions.edit import MICROSOFT, constant, only_use
 
+QUANTIZED = {"MatMulIntegerToFloat", "MatMulNBits", "GatherBlockQuantized"}
 SMALLEST = 16  # a matrix with fewer rows or columns gains nothing
 
 
@@ -51,6 +52,17 @@ class Product:
         assert weight is not None
         bias, output = _bias(output, int(weight.const_value.shape[0 if turned else 1]))
         return cls(node, weight, turned, bias, output)
+
+
+def in_other_precisions(graph: ir.Graph) -> str | None:
+    """An operator of `graph` that reads a matrix of whole numbers or halves as weights, as quantized graphs do; None if there is none."""
+    for node in graph:
+        if node.op_type in QUANTIZED:
+            return node.op_type
+        tensors = [constant(value) for value in node.inputs] if node.op_type in ("MatMul", "FusedMatMul", "Gather") else ()
+        if any(tensor is not None and len(tensor.shape) == 2 and tensor.dtype == ir.DataType.FLOAT16 for tensor in tensors):
+            return node.op_type
+    return None
 
 
 def is_matrix(value: ir.Value | None) -> bool:

@@ -100,6 +100,18 @@ def test_what_is_refused(zen, demo_fp32, demo_int8, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int8-blocks", "int4"])
+def test_a_manifest_that_lies_about_the_weights_is_refused(zen, demo_fp32, tmp_path, precision):
+    lying = tmp_path / "lying"
+    assert zen("quantize", demo_fp32, lying, "--precision", precision, "--no-verify").exit_code == 0
+    manifest = json.loads((lying / "zen-edge.json").read_text())
+    (lying / "zen-edge.json").write_text(json.dumps(manifest | {"precision": "fp32", "recipe": dict.fromkeys(GROUPS, "fp32")}))
+    done = zen("quantize", lying, tmp_path / "out", "--precision", "int4")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "its manifest says fp32, and 'encoder.onnx' has weights for" in done.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["lying"]
+
+
 def test_weights_that_are_no_numbers_are_refused_and_nothing_stays(zen, demo_fp32, tmp_path):
     import shutil
 

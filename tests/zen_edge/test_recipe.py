@@ -32,6 +32,8 @@ WRONG = {
     "no such part": ({"decoder": "int8"}, "a recipe has no part 'decoder'"),
     "near miss": ({"encodr.1": "int8"}, "did you mean encoder"),
     "a layer without a number": ({"encoder.x": "int8"}, "no part 'encoder.x'"),
+    "a layer told twice": ({"encoder.1": "int8", "encoder.01": "int4"}, "no part 'encoder.01'"),
+    "a layer in other digits": ({"encoder.\u0663": "int8"}, r"no part 'encoder.\\u0663'"),
     "no such precision": ({"encoder": "int7"}, "precision 'int7' of encoder is not known"),
 }
 
@@ -58,3 +60,10 @@ def test_a_corrupted_recipe_is_told_in_one_line(demo_fp32, recipe):
     with pytest.raises(BundleError, match=r"zen-edge\.json\.recipe") as caught:
         Manifest.from_json(json.dumps(told))
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("change", [{"precision": "int4"}, {"recipe": dict.fromkeys(GROUPS, "fp32") | {"encoder.0": "int8"}}], ids=str)
+def test_a_recipe_of_another_precision_than_the_manifest_tells_is_refused(demo_fp32, change):
+    told = json.loads((demo_fp32 / "zen-edge.json").read_text()) | change
+    with pytest.raises(BundleError, match=r"^zen-edge\.json: the precision is \w+, and that of its recipe \w+; export the bundle again$"):
+        Manifest.from_json(json.dumps(told))
