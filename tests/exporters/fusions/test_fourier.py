@@ -3,7 +3,7 @@ import pytest
 
 from zen_edge.exporters.fusions import fourier
 
-TEXT = """g (float[B,T,24] x) => (float[B,T,24] z) {
+TEXT = """g (float[B,T,24] x) => (float[B,T,24] y, float[B,T,24] z) {
     u = Unsqueeze(x, last)  s = Shape(u)  o = Expand(none, s)  c = Concat<axis=-1>(u, o)
     d = DFT<inverse=0, onesided=0>(c, , two)  e = DFT<inverse=0, onesided=0>(d, , one)  y = Gather<axis=3>(e, first)
     v = Unsqueeze(y, last)  r = Shape(v)  p = Expand(none, r)  f = Concat<axis=3>(v, p)
@@ -23,9 +23,11 @@ def test_two_layers_share_their_waves(fused):
 def test_exact_to_the_rounding_of_single_precision(fused, batch, length):
     made = fused(fourier.apply, TEXT, **WEIGHTS)
     x = np.random.default_rng(length).standard_normal((batch, length, 24)).astype(np.float32)
-    _, (z,) = made.run(x=x)
-    exact = np.fft.fftn(np.fft.fftn(x.astype(np.float64), axes=(1, 2)).real, axes=(1, 2)).real
-    assert np.abs(z - exact).max() < OFF * np.abs(exact).max()
+    _, found = made.run(x=x)
+    exact = x.astype(np.float64)
+    for layer in found:
+        exact = np.fft.fftn(exact, axes=(1, 2)).real
+        assert np.abs(layer - exact).max() < OFF * np.abs(exact).max()
 
 
 @pytest.mark.parametrize(
