@@ -28,19 +28,34 @@ class Shape:
     tokenizer: Callable[[Path, Any], None]
     kind: str = "Seq2SeqLM"
 
+    def model(self) -> Any:
+        """With transformers' own first weights, ready to be evaluated."""
+        import transformers
+
+        config = transformers.AutoConfig.for_model(self.model_type, **self.sizes)
+        return getattr(transformers, f"AutoModelFor{self.kind}").from_config(config).eval()
+
 
 def write(out: Path, shape: str = "marian-74m", seed: int = 0) -> None:
     """A checkpoint in Hugging Face layout, with a tokenizer made of the shipped model's words; words up to the vocabulary's size are made up."""
-    import transformers
+    write_shape(out, SHAPES[shape], seed)
+
+
+def write_shape(out: Path, shape: Shape, seed: int = 0, stored: str = "float32", shard: str = "50GB") -> None:
+    """stored: the type of its numbers in safetensors, each file of `shard` at most; "bin": float32 in a pytorch_model.bin."""
+    import torch
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    chosen = SHAPES[shape]
-    config = transformers.AutoConfig.for_model(chosen.model_type, **chosen.sizes)
-    model = getattr(transformers, f"AutoModelFor{chosen.kind}").from_config(config).eval()
+    model = shape.model()
     randomize(model, seed)
-    model.save_pretrained(out)
-    chosen.tokenizer(out, model)
+    if stored == "bin":
+        out.mkdir(parents=True, exist_ok=True)
+        model.config.save_pretrained(out)
+        torch.save(model.state_dict(), out / "pytorch_model.bin")
+    else:
+        model.to(getattr(torch, stored)).save_pretrained(out, max_shard_size=shard)
+    shape.tokenizer(out, model)
 
 
 def randomize(model: Any, seed: int) -> None:

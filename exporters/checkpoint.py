@@ -36,6 +36,7 @@ from zen_edge.checked import printable
 from zen_edge.errors import CheckpointError, UnsupportedModelError
 from zen_edge.exporters.architectures import architecture, require_exported
 from zen_edge.exporters.encoders import OF_TEXTS, class_of, drop_what_is_not_read, encoder_task
+from zen_edge.exporters.mapped_once import mapped_once
 from zen_edge.tasks import ENCODER_OUTPUTS
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -105,7 +106,8 @@ def load_checkpoint(model: str | Path, revision: str | None = None, task: str | 
         hears = encodes is None and (ctc or architecture(config.model_type).hears)
         generates = AutoModelForCTC if ctc else AutoModelForSpeechSeq2Seq if hears else AutoModelForSeq2SeqLM
         kind = generates if encodes is None else class_of(encodes, config)
-        loaded, report = _read(source, lambda: kind.from_pretrained(source, **options, **where))
+        with mapped_once():
+            loaded, report = _read(source, lambda: kind.from_pretrained(source, **options, **where))
         tokenizer = _read(f"the tokenizer of {source}", lambda: AutoTokenizer.from_pretrained(source, **where))
         extractor = _read(f"the feature extractor of {source}", lambda: AutoFeatureExtractor.from_pretrained(source, **where)) if hears else None
     if encodes is not None:

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from zen_edge.errors import CheckpointError
 from zen_edge.exporters.checkpoint import Checkpoint
 from zen_edge.exporters.trace import DecoderSizes
+from zen_edge.exporters.turns import in_pytorch
 from zen_edge.exporters.wrappers import Encoder
 
 Array = np.ndarray[Any, Any]
@@ -58,14 +59,14 @@ class Reference:
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    @torch.no_grad()
+    @in_pytorch
     def cross(self, ids: Array, mask: Array) -> dict[str, Array]:
         """ids, mask (B,T) -> cross_key_i, cross_value_i (B,N,T,H)."""
         outputs = Encoder(self._model, self.sizes.layers)(torch.from_numpy(ids), torch.from_numpy(mask))
         names = [f"cross_{part}_{i}" for i in range(self.sizes.layers) for part in ("key", "value")]
         return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}
 
-    @torch.no_grad()
+    @in_pytorch
     def logits(self, ids: Array, mask: Array, decoder_ids: Array) -> Array:
         """ids, mask (B,T), decoder_ids (B,S) -> (B,S,V), without a cache: every position at once."""
         out = self._model(
@@ -73,7 +74,7 @@ class Reference:
         )
         return np.asarray(out.logits.numpy())
 
-    @torch.no_grad()
+    @in_pytorch
     def attention(self, ids: Array, mask: Array, decoder_ids: Array) -> dict[str, Array]:
         """ids, mask (B,T), decoder_ids (B,S) -> the weights of attention by kind, (B,L,N,S,T)."""
         with eager(self._model):
@@ -86,7 +87,7 @@ class Reference:
             )
         return {kind: torch.stack(out[f"{kind}_attentions"], dim=1).numpy() for kind in ("encoder", "decoder", "cross")}
 
-    @torch.no_grad()
+    @in_pytorch
     def generate(self, ids: Array, mask: Array, num_beams: int, max_new_tokens: int | None) -> list[tuple[int, ...]]:
         """`model.generate`'s best sequence for each row: the ids after the decoder's start, end token included, no padding."""
         length = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens, "max_length": None}
@@ -110,7 +111,7 @@ class Reference:
         end = next((i for i, token in enumerate(row) if token in self.end_token_ids), len(row) - 1)
         return tuple(row[: end + 1])
 
-    @torch.no_grad()
+    @in_pytorch
     def log_probabilities(self, ids: Sequence[int], tokens: Sequence[int]) -> Array:
         """For one line's ids and the tokens generated: the log-softmax before each of them, (len(tokens), V)."""
         source = torch.tensor([list(ids)])

@@ -12,6 +12,7 @@ from zen_edge.exporters.checkpoint import Checkpoint
 from zen_edge.exporters.ctc import frame_count
 from zen_edge.exporters.reference import eager
 from zen_edge.exporters.softmaxes import softmaxes
+from zen_edge.exporters.turns import in_pytorch
 
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +33,7 @@ class CtcReference:
         features = found[self._model.main_input_name][0]
         return np.asarray(features[: int(found["attention_mask"][0].sum())] if "attention_mask" in found else features)
 
-    @torch.no_grad()
+    @in_pytorch
     def logits(self, audio: Array) -> Array:
         """audio (samples,) -> (T,V)."""
         found = self._extractor(audio, sampling_rate=self.sampling_rate, return_tensors="pt")
@@ -42,7 +43,7 @@ class CtcReference:
         out = self._model(found[self._model.main_input_name], attention_mask=mask)
         return np.asarray(out.logits[0, : int(frame_count(self._model, mask))])
 
-    @torch.no_grad()
+    @in_pytorch
     def attention(self, audio: Array) -> Array:
         """audio (samples,) -> the weights of attention, (L,N,T,T)."""
         given = {self._model.main_input_name: torch.from_numpy(self.features(audio))[None]}

@@ -11,6 +11,7 @@ import torch
 from zen_edge.exporters.checkpoint import Checkpoint
 from zen_edge.exporters.encoders import PLACES, at
 from zen_edge.exporters.reference import eager
+from zen_edge.exporters.turns import in_pytorch
 from zen_edge.tasks import ENCODER_OUTPUTS
 
 Array = np.ndarray[Any, Any]
@@ -43,7 +44,7 @@ class EncoderReference:
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens)))
 
-    @torch.no_grad()
+    @in_pytorch
     def outputs(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """feeds: the graph's inputs by name -> its outputs by name."""
         given = {name: torch.from_numpy(value) for name, value in feeds.items()}
@@ -51,7 +52,7 @@ class EncoderReference:
         out = self._model(**given, return_dict=True)
         return {name: (out[name] if places is None else at(out[name], places)).numpy() for name in self._outputs}
 
-    @torch.no_grad()
+    @in_pytorch
     def attention(self, feeds: Mapping[str, Array]) -> Array:
         """feeds: the graph's inputs by name -> the weights of attention, (B,L,N,T,T)."""
         with eager(self._model):

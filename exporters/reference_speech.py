@@ -14,6 +14,7 @@ from zen_edge.exporters.checkpoint import Checkpoint
 from zen_edge.exporters.reference import eager
 from zen_edge.exporters.softmaxes import softmaxes
 from zen_edge.exporters.trace import DecoderSizes
+from zen_edge.exporters.turns import in_pytorch
 from zen_edge.exporters.wrappers import FeatureEncoder
 
 Array = np.ndarray[Any, Any]
@@ -38,7 +39,7 @@ class SpeechReference:
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    @torch.no_grad()
+    @in_pytorch
     def cross(self, features: Array, *, shorter: bool = False) -> dict[str, Array]:
         """features (B,C,F) -> cross_key_i, cross_value_i (B,N,T,H). shorter: than transformers takes, with the first positions."""
         with self._shorter(self._model) if shorter else nullcontext():
@@ -46,7 +47,7 @@ class SpeechReference:
         names = [f"cross_{part}_{i}" for i in range(self.sizes.layers) for part in ("key", "value")]
         return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}
 
-    @torch.no_grad()
+    @in_pytorch
     def logits(self, features: Array, decoder_ids: Array) -> Array:
         """features (B,C,F) or as the model takes them, decoder_ids (B,S) -> (B,S,V), without a cache: every position at once."""
         out = self._model(
@@ -54,7 +55,7 @@ class SpeechReference:
         )
         return np.asarray(out.logits.numpy())
 
-    @torch.no_grad()
+    @in_pytorch
     def attention(self, features: Array, decoder_ids: Array, *, shorter: bool = False) -> dict[str, Array]:
         """As `logits` -> the weights of attention by kind, (B,L,N,S,T)."""
         with self._shorter(self._model) if shorter else nullcontext(), eager(self._model), softmaxes() as computed:
@@ -69,7 +70,7 @@ class SpeechReference:
         layers = len(computed) - sum(value.shape[1] for value in found.values())
         return {"encoder": np.stack(computed[:layers], axis=1), **found}
 
-    @torch.no_grad()
+    @in_pytorch
     def prompt(self, features: Array, length: int) -> tuple[int, ...]:
         """What `model.generate` starts from for a window (C,F): a language it finds included."""
         found = self._model.generate(torch.from_numpy(features[None]), return_dict_in_generate=True, max_new_tokens=1)
@@ -85,7 +86,7 @@ class SpeechReference:
         features = self._extractor(audio, sampling_rate=self.sampling_rate, return_tensors="pt", truncation=False, padding="longest")
         return self._generate(features["input_features"], return_timestamps=True, **options)
 
-    @torch.no_grad()
+    @in_pytorch
     def _generate(self, features: torch.Tensor, **options: Any) -> tuple[int, ...]:
         row = self._model.generate(features, **options)[0].tolist()
         while row and row[-1] in self.end_token_ids | {self.pad_token_id}:

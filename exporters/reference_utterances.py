@@ -9,6 +9,7 @@ import torch
 
 from zen_edge.exporters.checkpoint import Checkpoint
 from zen_edge.exporters.reference_speech import SpeechReference
+from zen_edge.exporters.turns import in_pytorch
 from zen_edge.exporters.wrappers import Encoder
 
 Array = np.ndarray[Any, Any]
@@ -26,13 +27,13 @@ class UtteranceReference(SpeechReference):
         found = self._extractor(audio, sampling_rate=self.sampling_rate, return_tensors="np")
         return np.asarray(found[self._model.main_input_name][0])
 
-    @torch.no_grad()
+    @in_pytorch
     def states(self, features: Array) -> dict[str, Array]:
         """features (F,) or (F,n) -> cross_key_i, cross_value_i (N,T,H)."""
         layers = Encoder(self._model, self.sizes.layers).cross(1, **{self._model.main_input_name: torch.from_numpy(features[None])})
         return {f"cross_{part}_{i}": getattr(layer, f"{part}s")[0].numpy() for i, layer in enumerate(layers) for part in ("key", "value")}
 
-    @torch.no_grad()
+    @in_pytorch
     def generate(self, features: Array, **options: Any) -> tuple[int, ...]:
         """`model.generate`'s tokens for one utterance: the ids after the decoder's start, end token included."""
         length = {"max_length": None} if options.get("max_new_tokens") else {}

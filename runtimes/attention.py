@@ -16,7 +16,8 @@ from zen_edge.manifest import STATES_MASK, Manifest
 from zen_edge.runtimes.batching import pad_features
 from zen_edge.runtimes.encoder_decoder import Cache, EncoderDecoder
 from zen_edge.runtimes.encoder_step import EncoderStep, Remembered
-from zen_edge.runtimes.providers import Device, find_provider, for_graph
+from zen_edge.runtimes.large_session import LargeSession
+from zen_edge.runtimes.providers import Device, find_provider
 from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.tokenization import Tokenizer
 
@@ -54,7 +55,7 @@ class Attending:
         """Of a bundle with one graph."""
         ((name, graph),) = self.graphs().items()
         described = self.manifest.graph(name)
-        return AttendingGraph(Session(self.folder / described.file, for_graph(find_provider(self.device), described), self.threads, graph))
+        return AttendingGraph(LargeSession(self.folder / described.file, find_provider(self.device), self.threads, described, graph))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,11 @@ class LargeSession(Session):
         if mode == "mapped" and not on_cpu:
             raise OptionError(f"memory 'mapped' is for the CPU; {provider.device} copies the weights to its own memory: leave it out.")
         mapped = on_cpu and (mode == "mapped" or (mode == "auto" and size >= memory.LARGE))
-        super().__init__(path, provider, threads, graph, packed=not mapped)
+        self._turns = memory.turns() if mapped else None
+        if self._turns is not None:
+            self._turns.take(self)
+        self._reopen = partial(super().__init__, path, provider, threads, graph, packed=not mapped)
+        self._reopen()
         self._size = size if mapped and mode == "auto" else 0
         self._open = partial(Session, path, provider, threads, graph)
         self._packing = Lock()
@@ -42,9 +46,17 @@ class LargeSession(Session):
     def run(
         self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str] = frozenset(), shapes: Shapes | None = None
     ) -> dict[str, Any]:
+        if self._turns is not None:
+            self._turns.take(self)
+            if self._session is None:
+                self._reopen()
         if self._size:
             with self._packing:  # by one thread, once
                 if self._size and memory.room() >= SPARE * self._size:
                     self._packed = self._open()
                 self._size = 0
         return super().run(feeds, outputs, on_device, shapes) if self._packed is None else self._packed.run(feeds, outputs, on_device, shapes)
+
+    def rest(self) -> None:
+        """Close the graph until the next run."""
+        self._session = None

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
 from pathlib import Path
+from typing import Protocol
+from weakref import WeakSet
 
 from zen_edge.errors import OptionError
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.cores import own_cgroups
 
+
+class Rests(Protocol):
+    def rest(self) -> None: ...
+
+
 MODES = ("auto", "mapped", "packed")
 LARGE = 2**29  # bytes of a graph; smaller ones are packed when they are opened, in well under a second
 _mode: ContextVar[str] = ContextVar("zen_edge_memory", default="auto")
+_turns: ContextVar[Turns | None] = ContextVar("zen_edge_memory_turns", default=None)
 
 
 def mode() -> str:
@@ -35,6 +43,39 @@ def keeping(chosen: str | None) -> Iterator[None]:
         yield
     finally:
         _mode.reset(before)
+
+
+class Turns:
+    """Of mapped sessions and something else that is large, which are not to hold memory at the same time."""
+
+    def __init__(self) -> None:
+        self.begin: Callable[[], None] = lambda: None
+        self._sessions: WeakSet[Rests] = WeakSet()
+
+    def take(self, session: Rests) -> None:
+        """`session` is about to open its graph, or to run."""
+        self.begin()
+        self._sessions.add(session)
+
+    def rest(self) -> None:
+        """Every session closes its graph; it opens it again when it runs."""
+        for session in list(self._sessions):
+            session.rest()
+
+    @contextmanager
+    def taken(self, begin: Callable[[], None]) -> Iterator[None]:
+        """Sessions that are opened in the block take turns. begin: called each time before they open a graph or run."""
+        self.begin = begin
+        before = _turns.set(self)
+        try:
+            yield
+        finally:
+            _turns.reset(before)
+            self.begin = lambda: None
+
+
+def turns() -> Turns | None:
+    return _turns.get()
 
 
 def sparing(manifest: Manifest) -> str:

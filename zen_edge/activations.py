@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zen_edge.check_quantized import Array, probe
-from zen_edge.manifest import read_manifest
+from zen_edge.manifest import Graph, read_manifest
 
 MASKS = 1e30  # what is added for a key that may not be seen is no activation, and is held to what half precision has
 Largest = dict[str, float]
@@ -15,24 +15,28 @@ Largest = dict[str, float]
 
 def measure(bundle: Path) -> dict[str, Largest]:
     """{graph: its values} of an fp32 bundle; the decoder follows the words that the bundle says itself. Empty tensors, and those inside of branches, are left out."""
-    tried = probe(bundle)
-    feeds: dict[str, Mapping[str, Array]] = {}
-    if tried.forced is None:
-        feeds[read_manifest(bundle).graphs[0].name] = tried.sources
-    else:
-        cross = tried.cross(bundle)
-        feeds = {"encoder": tried.sources, "decoder": tried.decoder_feeds(cross)}
-    return {graph: _largest(bundle, graph, given) for graph, given in feeds.items()}
+    from zen_edge.runtimes.memory import keeping, sparing
+
+    manifest = read_manifest(bundle)
+    with keeping(sparing(manifest)):
+        tried = probe(bundle)
+        feeds: dict[str, Mapping[str, Array]] = {}
+        if tried.forced is None:
+            feeds[manifest.graphs[0].name] = tried.sources
+        else:
+            cross = tried.cross(bundle)
+            feeds = {"encoder": tried.sources, "decoder": tried.decoder_feeds(cross)}
+        return {graph: _largest(bundle, manifest.graph(graph), given) for graph, given in feeds.items()}
 
 
-def _largest(bundle: Path, graph: str, feeds: Mapping[str, Array]) -> Largest:
+def _largest(bundle: Path, graph: Graph, feeds: Mapping[str, Array]) -> Largest:
     from zen_edge.exporters.probe import with_largest
+    from zen_edge.runtimes.large_session import LargeSession
     from zen_edge.runtimes.providers import find_provider
-    from zen_edge.runtimes.session import Session
 
-    path = bundle / read_manifest(bundle).graph(graph).file
+    path = bundle / graph.file
     asking, names = with_largest(path)
-    session = Session(path, find_provider("cpu"), None, graph=asking)
+    session = LargeSession(path, find_provider("cpu"), None, graph, asking)
     found = session.run({name: feeds[name] for name in session.inputs}, list(names))
     told = {names[output]: float(value.numpy()) for output, value in found.items()}
     return {name: value for name, value in told.items() if value < MASKS}

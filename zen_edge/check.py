@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -159,8 +160,23 @@ def verify(bundle: Path, checkpoint: Checkpoint | OwnModule | OwnSeq2Seq) -> Par
     from zen_edge.runtimes.memory import keeping, sparing
 
     manifest = read_manifest(bundle)
-    with keeping(sparing(manifest)):
+    with keeping(sparing(manifest)), _in_turns(manifest, checkpoint):
         return _verified(bundle, manifest, checkpoint)
+
+
+@contextmanager
+def _in_turns(manifest: Manifest, checkpoint: Checkpoint | OwnModule | OwnSeq2Seq) -> Iterator[None]:
+    """A large bundle and the checkpoint that it was made from do not hold memory at the same time."""
+    from zen_edge.exporters.checkpoint import Checkpoint
+    from zen_edge.exporters.turns import in_turns
+    from zen_edge.runtimes.memory import Turns, sparing
+
+    if sparing(manifest) == "auto" or not isinstance(checkpoint, Checkpoint):
+        yield
+        return
+    sessions = Turns()
+    with in_turns(checkpoint.model, sessions.rest) as begin, sessions.taken(begin):
+        yield
 
 
 def _verified(bundle: Path, manifest: Manifest, checkpoint: Checkpoint | OwnModule | OwnSeq2Seq) -> ParityReport:
