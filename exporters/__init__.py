@@ -165,6 +165,8 @@ def keep_verified(folder: Path, manifest: Manifest, verify: Callable[[], ParityR
     report = verify()
     if not report.passed:
         raise CheckFailedError(f"the bundle does not say what PyTorch says, and was not kept: {'; '.join(report.failures[:3])}.")
+    if half := report.about.get("half"):
+        tell(half["told"])
     manifest = with_parity(manifest, report.to_json())
     write_manifest(folder, manifest)
     return manifest

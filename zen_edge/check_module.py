@@ -94,6 +94,11 @@ def free_axes(manifest: Manifest) -> Axes:
     return Axes(letters)
 
 
+def declared(own: OwnModule, manifest: Manifest) -> dict[str, Any]:
+    """The free axes of each input, by which a fresh export has the same."""
+    return {name: letters for name in own.inputs if (letters := free_axes(manifest).of(name))}
+
+
 def _difference(name: str, expected: Array, given: Array, precision: str) -> OutputDifference | None:
     """None where there is nothing to compare: no number at all, or whole numbers of a bundle whose precision may change them."""
     if expected.dtype.kind in "iub":
@@ -114,10 +119,9 @@ def _first_difference(folder: Path, manifest: Manifest, own: OwnModule, tell: Te
     from zen_edge.exporters.module_bundle import export_module
 
     tell("export in fp32 and bisect")
-    declared = {name: letters for name in own.inputs if (letters := free_axes(manifest).of(name))}
     with tempfile.TemporaryDirectory() as name:
         fresh = Path(name) / "fresh"
-        export_module(own, fresh, declared=declared, precision="fp32", device="cpu", force=False, verify=None, tell=tell)
+        export_module(own, fresh, declared=declared(own, manifest), precision="fp32", device="cpu", force=False, verify=None, tell=tell)
         return first_of("module", {key: value.numpy() for key, value in own.inputs.items()}, fresh, folder, manifest)[0]
 
 

@@ -84,6 +84,8 @@ def print_report(report: ParityReport, console: "Console") -> None:
     console.print(Text("parity holds", "green") if report.passed else Text("parity does not hold", "red"))
     for failure in report.failures:
         console.print(Text("  " + printable(failure)))
+    if half := report.about.get("half"):
+        console.print(Text("  " + printable(half["told"])))
 
 
 OUTPUT_COLUMNS = ("output", "max_abs", "max_rel", "cosine", "verdict")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -109,6 +110,26 @@ def test_every_family_stays_on_the_device(tmp_path: Path, write: Callable[[Path]
         out = tmp_path / precision
         zen_edge.export(tmp_path / "checkpoint", out, task=task, precision=precision, device="cuda", verify=verify)
         assert not any(fallback(out).values()), inspect_bundle(out, "cuda")
+
+
+@pytest.mark.sweep
+def test_what_rounding_moves_far_is_kept_and_a_fault_in_it_is_not(tmp_path: Path, vouch: Callable[[Path, str], None]) -> None:
+    """RoFormer's outputs here move by more than the bound when its weights are rounded, in PyTorch too. A lost bias shows where nothing is rounded."""
+    write_tiny_encoder(tmp_path / "checkpoint", "roformer", "question-answering")
+    steps: list[str] = []
+    zen_edge.export(tmp_path / "checkpoint", tmp_path / "out", task="question-answering", device="cuda", tell=steps.append)
+    report = json.loads((tmp_path / "out" / "zen-edge.json").read_text())["parity"]
+    worst = max(row["max_rel"] for row in report["outputs"])
+    assert worst > report["tolerance"]["max_rel"] and steps[-1] == report["about"]["half"]["told"]
+    assert set(report["about"]["half"]["rounding"]) <= {row["name"] for row in report["outputs"]}
+    path = tmp_path / "out" / "encoder.onnx"
+    model = onnx.load(path, load_external_data=False)
+    biased = [node for node in model.graph.node if node.op_type == "LayerNormalization" and len(node.input) == 3]
+    biased[0].input[2] = ""
+    onnx.save(model, path)
+    vouch(tmp_path / "out", "encoder.onnx")
+    found = zen_edge.parity(tmp_path / "out", tmp_path / "checkpoint")
+    assert not found.passed and "in single precision too" in found.failures[0]
 
 
 @pytest.mark.sweep

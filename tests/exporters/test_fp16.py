@@ -7,8 +7,10 @@ import onnxruntime
 import pytest
 import torch
 
+from zen_edge.errors import CheckFailedError
 from zen_edge.exporters.quantization import quantize
 from zen_edge.exporters.quantization.fp16 import HEADROOM, LEAST
+from zen_edge.exporters.widened import to_single
 
 RANDOM = np.random.default_rng(1)
 HEADER = '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]>'
@@ -177,3 +179,23 @@ def test_pytorchs_half_precision_does_not_overflow_either(size, length, lowest):
     assert torch.isfinite(half).all()
     assert (exact - half).abs().max() < 0.02 * exact.abs().max()
     assert not torch.isfinite(x.half()).all() or size < 1e5  # a sum along the layers that no half could hold
+
+
+def test_with_every_half_made_single_nothing_is_rounded():
+    """With whole weights as exact as before, with rounded ones off by what rounding costs; a weight that is not the nearest half is told of."""
+    proto = graph(ATTENTION.replace("BIAS", "bias"), W=normal(64, 64) / 8, V=normal(64, 64) / 8)
+    feeds = {"x": normal(2, 5, 64), "mask": np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], np.int32), "bias": np.zeros((1, 1, 5, 5), np.float32)}
+    feeds["bias"][..., 3:] = -1e9
+    (before,) = run(proto, **feeds)
+    off = {}
+    for name, fresh in (("whole", ir.from_proto(proto).graph), ("rounded", None)):
+        model = ir.from_proto(halved(proto)[0])
+        to_single(model.graph, fresh)
+        assert not [value for node in model.graph for value in node.outputs if value.dtype == ir.DataType.FLOAT16]
+        off[name] = np.abs(run(ir.to_proto(model), **feeds)[0] - before).max()
+    assert off["whole"] < 1e-5 < off["rounded"] < 0.01
+    model = ir.from_proto(halved(proto)[0])
+    wrong = model.graph.initializers["W.half"]
+    wrong.const_value = ir.tensor(np.nextafter(wrong.const_value.numpy(), np.float16(9)), name="W.half")
+    with pytest.raises(CheckFailedError, match=r"W\.half of the bundle is not the model's, rounded"):
+        to_single(model.graph, ir.from_proto(proto).graph)
