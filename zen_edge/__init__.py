@@ -109,18 +109,20 @@ def quantize(
     out: str | Path,
     *,
     precision: str = "int8",
+    recipe: Mapping[str, str] | None = None,
     verify: bool = True,
     force: bool = False,
     tell: Callable[[str], None] = lambda step: None,
 ) -> Bundle:
     """Make of an fp32 bundle one of another precision at `out`, without PyTorch, checked against the first unless `verify` is off.
 
-    Raises OptionError for an unknown precision, UnsupportedModelError for a bundle that is not fp32, CheckFailedError or ZenEdgeError; then nothing is
+    recipe: {part: precision} in place of `precision`, as `Bundle.manifest.recipe` tells it.
+    Raises OptionError for an unknown precision or part, UnsupportedModelError for a bundle that is not fp32, CheckFailedError or ZenEdgeError; then nothing is
     left behind.
     """
     from zen_edge import quantizing
 
-    return quantizing.quantize(Path(bundle), Path(out), precision=precision, verify=verify, force=force, tell=tell)
+    return quantizing.quantize(Path(bundle), Path(out), precision=precision, recipe=recipe, verify=verify, force=force, tell=tell)
 
 
 def parity(

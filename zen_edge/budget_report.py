@@ -20,14 +20,15 @@ def print_found(found: Found, console: Console) -> None:
     from rich.table import Table
 
     table = Table("", title=f"against fp32: {found.fp32.megabytes:.1f} MB, {found.fp32.milliseconds:.0f} ms for a few lines", title_justify="left")
-    for heading in ("1 - cosine of the outputs", "MB less", "ms less", f"loss of {found.budget.metric}"):
+    for heading in ("1 - cosine of the outputs", "MB less", "ms less", f"loss of {found.budget.metric}", "held out"):
         table.add_column(heading, justify="right")
     for point in (*found.alone, *found.tried):
         style = "bold green" if point is found.chosen else None
         table.add_row(*_cells(point, found.fp32), style=style, end_section=point is found.alone[-1])
     console.print(table)
+    doubt = "" if found.doubt is None else f" ± {found.doubt:.2g}"
     console.print(
-        f"chosen: {found.chosen.name}, {found.chosen.megabytes:.1f} MB, loses {found.held_out:.3g} of {found.budget.most:.3g} on the lines held out"
+        f"chosen: {found.chosen.name}, {found.chosen.megabytes:.1f} MB, loses {found.held_out:.3g}{doubt} of {found.budget.most:.3g} on the lines held out"
     )
     for part, precision in found.chosen.recipe.parts.items():
         console.print(f"    {part}: {precision}", highlight=False)
@@ -40,7 +41,7 @@ def _cells(point: Point, fp32: Point) -> tuple[str, ...]:
         f"{point.error:.2g}",
         f"{saved[0]:.1f}",
         f"{saved[1]:.1f} ± {point.spread:.1f}",
-        "" if point.loss is None else f"{point.loss:.3g}",
+        *("" if loss is None else f"{loss:.3g}" for loss in (point.loss, point.held_out)),
     )
 
 
@@ -66,6 +67,8 @@ def draw(found: Found, path: Path) -> None:
     ):
         losses = [point.loss or 0.0 for point in points]
         axes.scatter(values, losses, color="0.5")
+        held_out = [(value, point.held_out) for value, point in zip(values, points, strict=True) if point.held_out is not None]
+        axes.scatter(*zip(*held_out, strict=True), facecolors="none", edgecolors="0.3", label="on the lines held out")
         place = points.index(found.chosen)
         axes.scatter(values[place], losses[place], color="tab:green", zorder=3, label=f"chosen: {found.chosen.name}")
         axes.axhline(found.budget.most, color="tab:red", linewidth=0.8, label="budget")

@@ -30,22 +30,38 @@ TOLD = 6  # parts of a recipe, in an error
 FEWEST = 16  # lines, half of them held out
 
 
-def quantize(bundle: Path, out: Path, *, precision: str, verify: bool, force: bool, tell: Tell) -> Bundle:
-    """All of `bundle` in one precision."""
-    if precision not in PRECISIONS[1:]:
+def quantize(bundle: Path, out: Path, *, precision: str, verify: bool, force: bool, tell: Tell, recipe: Mapping[str, str] | None = None) -> Bundle:
+    """All of `bundle` in one precision, or its parts as `recipe` says."""
+    if recipe is None and precision not in PRECISIONS[1:]:
         raise OptionError(f"no precision {precision!r}: choose one of {', '.join(PRECISIONS[1:])}.")
+    wanted = Recipe.uniform(precision) if recipe is None else Recipe.of(recipe)
     manifest = _require_fp32(bundle)
-    require_kernels(precision, manifest.device)
+    for each in wanted.parts.values():
+        require_kernels(each, manifest.device)
+    if recipe is not None:
+        _require_parts(bundle, wanted)
     with new_folder(out, force=force) as folder:
         largest = None
-        if _exporter().is_halved(precision, manifest.device):
+        if any(_exporter().is_halved(each, manifest.device) for each in wanted.parts.values()):
             tell("measure how large its numbers become")
             largest = measure_largest(bundle)
-        made = write(bundle, folder, Recipe.uniform(precision), tell, largest)
+        made = write(bundle, folder, wanted, tell, largest)
         if verify:
             tell("verify against the fp32 bundle")
             require_same(bundle, folder)
     return replace(made, path=out)
+
+
+def _require_parts(bundle: Path, recipe: Recipe) -> None:
+    """OptionError for layers that the bundle does not have, and for a recipe that changes nothing of it."""
+    there = {part for held in _layers(bundle).values() for part in held}
+    layers = {f"{group}.{layer}" for group, layer in there if layer is not None}
+    if absent := [part for part in recipe.parts if "." in part and part not in layers]:
+        raise OptionError(
+            f"the recipe is of another model: the bundle has no {', '.join(absent[:TOLD])}; its layers are {', '.join(sorted(layers)) or 'not told apart'}."
+        )
+    if all(recipe.precision_of(*part) == "fp32" for part in there):
+        raise OptionError("the recipe leaves every part that the bundle has in fp32: nothing would change.")
 
 
 def write(bundle: Path, folder: Path, recipe: Recipe, tell: Tell, largest: Mapping[str, Largest] | None = None) -> Bundle:
@@ -79,7 +95,7 @@ def require_same(before: Path, after: Path) -> None:
 
 @dataclass(frozen=True)
 class Point:
-    """A recipe that was measured. milliseconds: of a few lines; spread: by how much rounds differ. loss: by the budget's metric on the lines to search on, None where only outputs were compared."""
+    """A recipe that was measured. milliseconds: of a few lines; spread: by how much rounds differ. loss, held_out: by the budget's metric on the lines to search on and on those held out, None where it was not measured."""
 
     name: str
     recipe: Recipe
@@ -88,12 +104,13 @@ class Point:
     milliseconds: float
     spread: float
     loss: float | None = None
+    held_out: float | None = None
 
 
 @dataclass(frozen=True)
 class Found:
     """fp32: the bundle as it was. groups, layers: each part alone in each precision; tried: whole recipes; chosen: the last of them that held, held_out: its loss
-    on the lines held out."""
+    on the lines held out, and doubt: by about how much as many other lines would give another, None where outputs are compared."""
 
     bundle: Bundle
     budget: Budget
@@ -102,6 +119,7 @@ class Found:
     tried: tuple[Point, ...]
     chosen: Point
     held_out: float
+    doubt: float | None = None
 
 
 def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest: bool, force: bool, advance: Advance) -> Found:
@@ -146,7 +164,11 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
         place = confirmed(recipes, within, lambda recipe: max(loss(recipe) for loss in losses), asked.most)
         held = [recipe for recipe in whole if all(loss(recipe) <= asked.most for loss in losses)]
         tried = tuple(
-            replace(_point(f"recipe {i}" if i < len(recipes) else f"all {recipe.precision}", measure, recipe), loss=loss)
+            replace(
+                _point(f"recipe {i}" if i < len(recipes) else f"all {recipe.precision}", measure, recipe),
+                loss=loss,
+                held_out=measure.known_loss(recipe, 1),
+            )
             for i, recipe in enumerate([*recipes, *whole])
             if i and (loss := measure.known_loss(recipe, 0)) is not None
         )
@@ -155,9 +177,9 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
         fit = [point for point in tried if point.recipe in (*held, recipes[place])]
         chosen = _fastest(fp32, fit) if fastest else fit[0]
         made = write(bundle, folder, chosen.recipe, _silent, largest)
-        held_out = measure.loss(chosen.recipe, 1)
+        held_out, doubt = measure.loss(chosen.recipe, 1), measure.doubt(chosen.recipe)
     measure.forget()
-    return Found(replace(made, path=out), asked, fp32, tuple(alone), tried, chosen, held_out)
+    return Found(replace(made, path=out), asked, fp32, tuple(alone), tried, chosen, held_out, doubt)
 
 
 def _losses(measure: Measure, recipes: Sequence[Recipe], half: int, done: int, advance: Advance) -> Callable[[Recipe], float]:

@@ -28,10 +28,12 @@ Lines = Line | Question
 TIMED = 6  # lines, one at a time
 ROUND_S = 0.1  # fewer lines, one at least, where fp32 takes longer for them
 ROUNDS = 5
+GROUPS_LEFT_OUT = 10  # of lines, one at a time
 KEPT = {
     "alone": {"error", "bytes", "seconds", "spread"},
     "loss": {"loss"},
     "score": {"score"},
+    "doubt": {"doubt"},
 }  # what is told of a recipe, by the first word of its name
 
 
@@ -95,7 +97,7 @@ class Measure:
             ]
         )
         for half, given in answers.items():
-            self._keep(f"score {half}", {"score": self._score(half, given)})
+            self._keep(f"score {half}", {"score": self._score(self.halves[half], given)})
 
     def _require_short(self) -> None:
         """Texts must be as short as the model reads them; of questions and recordings the beginning is measured."""
@@ -122,6 +124,23 @@ class Measure:
     def loss(self, recipe: Recipe, half: int) -> float:
         """By the budget's metric, on the lines to search on (0) or those held out (1)."""
         return self._measured(recipe, f"loss {half}", lambda folder: {"loss": self._loss(folder, recipe, half)})["loss"]
+
+    def doubt(self, recipe: Recipe) -> float | None:
+        """The standard error of the loss on the lines held out: as many other lines would give another by about so much. None where outputs are compared.
+
+        By a jackknife that leaves a tenth of the lines out at a time (Efron and Stein 1981, "The Jackknife Estimate of Variance")."""
+        if self.budget.metric not in SCORES:
+            return None
+        return self._measured(recipe, "doubt", lambda folder: {"doubt": self._jackknife(folder)})["doubt"]
+
+    def _jackknife(self, folder: Path) -> float:
+        before, after = self._answers(self.bundle, 1), self._answers(folder, 1)
+        groups = min(GROUPS_LEFT_OUT, len(before))
+        losses: list[float] = []
+        for left_out in range(groups):
+            lines, old, new = ([one for i, one in enumerate(every) if i % groups != left_out] for every in (self.halves[1], before, after))
+            losses.append(self.budget.loss(self._score(lines, old), self._score(lines, new)))
+        return float(np.std(losses) * np.sqrt(groups - 1))
 
     def known_loss(self, recipe: Recipe, half: int) -> float | None:
         """None where it was not measured."""
@@ -162,7 +181,7 @@ class Measure:
 
     def _loss(self, folder: Path, recipe: Recipe, half: int) -> float:
         if self.budget.metric in SCORES:
-            return self.budget.loss(self._found[f"score {half}"]["score"], self._score(half, self._answers(folder, half)))
+            return self.budget.loss(self._found[f"score {half}"]["score"], self._score(self.halves[half], self._answers(folder, half)))
         found = self._probed.all(folder, recipe, half)
         return 1 - (found.cosine if self.budget.metric == "cosine" else found.same)
 
@@ -191,8 +210,7 @@ class Measure:
                 found = pipeline.generate_each([_pair(line) for line in lines], **options)
         return [told if isinstance(told, ZenEdgeError) else told[0] for told in found]
 
-    def _score(self, half: int, answers: Sequence[Any]) -> float:
-        lines = self.halves[half]
+    def _score(self, lines: Sequence[Lines], answers: Sequence[Any]) -> float:
         for line, told in zip(lines, answers, strict=True):
             if isinstance(told, ZenEdgeError):
                 raise InputError(f"the line {_text(line)[:80]!a}: {told}")

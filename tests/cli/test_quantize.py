@@ -100,6 +100,59 @@ def test_what_is_refused(zen, demo_fp32, demo_int8, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+MIXED = dict.fromkeys(GROUPS, "int8-blocks") | {"encoder.1": "int4", "embeddings": "int8", "cross-attention": "fp32", "feed-forward": "fp16"}
+
+
+def test_a_recipe_from_a_file_and_from_the_bundle_that_it_made(zen, demo_fp32, tmp_path):
+    (tmp_path / "mixed.json").write_text(json.dumps(MIXED), "utf-8")
+    done = zen("quantize", demo_fp32, tmp_path / "out", "--recipe", tmp_path / "mixed.json")
+    assert done.exit_code == 0, done.stderr
+    manifest = read_manifest(tmp_path / "out", hashes=True)
+    assert (manifest.recipe, manifest.precision) == (MIXED, "int4")
+    (graph,) = (graph for graph in manifest.graphs if graph.name == "encoder")
+    assert {"MatMulNBits", "Gather", "MatMul"} <= set(graph.ops)
+    assert zen("quantize", demo_fp32, tmp_path / "again", "--recipe", tmp_path / "out", "--no-verify").exit_code == 0
+    for path in (tmp_path / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+NO_RECIPES = {
+    "not there": (None, "cannot be read: No such file"),
+    "empty": ("", "is not valid JSON"),
+    "cut off": (json.dumps(MIXED)[:40], "is not valid JSON"),
+    "a list": ('["int8"]', "should be an object and is a list of 1 items"),
+    "NaN": (json.dumps(MIXED | {"encoder": float("nan")}), "NaN is not a JSON number"),
+    "a precision that is a list": (json.dumps(MIXED | {"encoder": ["int8"]}), "recipe.json.encoder should be a line"),
+    "a precision of another kind": (json.dumps(MIXED | {"encoder": "int2"}), "precision 'int2' of encoder is not known"),
+    "a part that there is none of": (json.dumps(MIXED | {"decoder": "int8"}), "a recipe has no part 'decoder'"),
+    "a tensor": (json.dumps(MIXED | {"model.shared.weight": "int8"}), "a recipe has no part 'model.shared.weight'"),
+    "a part told twice": ('{"encoder": "int8", "encoder": "int4"}', "a key is written twice"),
+    "not all parts": ('{"encoder": "int8"}', "says nothing of embeddings"),
+    "a layer of another model": (
+        json.dumps(MIXED | {"encoder.11": "int8"}),
+        "of another model: the bundle has no encoder.11; its layers are cross-attention.0,",
+    ),
+    "nothing to change": (json.dumps(dict.fromkeys(GROUPS, "fp32")), "nothing would change"),
+    "line breaks": (json.dumps(MIXED | {"a\nb": "int8"}), "a recipe has no part"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), NO_RECIPES.values(), ids=NO_RECIPES)
+def test_what_is_no_recipe_is_told_in_one_line(zen, demo_fp32, tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "recipe.json").write_text(text, "utf-8")
+    before = sorted(tmp_path.iterdir())
+    done = zen("quantize", demo_fp32, tmp_path / "new" / "out", "--recipe", tmp_path / "recipe.json")
+    assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert message in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("other", [("--precision", "int8"), ("--budget", "chrf=1", "--inputs", "x.jsonl")], ids=str)
+def test_a_recipe_goes_with_nothing_else_that_chooses(zen, demo_fp32, tmp_path, other):
+    assert zen("quantize", demo_fp32, tmp_path / "out", "--recipe", demo_fp32, *other).exit_code == 2
+
+
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int8-blocks", "int4"])
 def test_a_manifest_that_lies_about_the_weights_is_refused(zen, demo_fp32, tmp_path, precision):
     lying = tmp_path / "lying"

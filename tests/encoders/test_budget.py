@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import zen_edge
@@ -51,6 +53,8 @@ def test_answers_within_a_budget(answering, asked, tmp_path, monkeypatch, budget
     found = search(answering, asked, tmp_path / "out", budget, fastest)
     assert found.fp32.error < 1e-12
     assert found.held_out <= found.budget.most
+    assert found.doubt is not None
+    assert found.chosen.held_out == found.held_out
     assert max(point.error for point in found.alone) > 1e-6
     assert found.chosen.megabytes < found.fp32.megabytes
     assert dict(read_manifest(tmp_path / "out", hashes=True).recipe) == dict(found.chosen.recipe.parts)
@@ -97,6 +101,29 @@ def test_times_are_taken_in_turns_with_fp32(answering, asked, tmp_path):
     assert int4["seconds"] > 0
     assert int4["spread"] >= 0
     assert int4["error"] > fp32["error"]
+
+
+def test_how_much_other_lines_would_say(answering, asked, tmp_path):
+    """By leaving each of ten groups of lines out; nothing where every line loses the same, and for outputs none is told."""
+    questions = read_questions(asked)
+    wrong = tuple(replace(question, answers=("none of it",)) if i < 5 else question for i, question in enumerate(questions))
+    write = lambda folder, recipe: quantize_bundle(answering, folder, recipe, lambda step: None)  # noqa: E731
+    recipe = Recipe.uniform("int4")
+
+    def measured(budget: str, lines) -> float | None:
+        given = (answering, "question-answering", Budget.parse(budget), (lines, lines), write, tmp_path / "kept.json", tmp_path / "work", budget, {})
+        with Measure(*given) as measure:
+            return measure.doubt(recipe)
+
+    (made := tmp_path / "made").mkdir()
+    write(made, recipe)
+    with zen_edge.load(answering) as before, zen_edge.load(made) as after:
+        right = [[pipeline(question=q.question, context=q.context).text in q.answers for q in wrong] for pipeline in (before, after)]
+    lost = 100 * (np.array(right[0], float) - right[1])  # of exact matches
+    means = [np.delete(lost, range(group, len(lost), 10)).mean() for group in range(10)]
+    assert measured("exact-match=50", wrong) == pytest.approx((0.9 * np.square(means - np.mean(means)).sum()) ** 0.5)
+    assert np.ptp(lost) > 0, "some answers are others in int4"
+    assert measured("tokens=0.5", wrong) is None
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ def quantize(
     bundle: Annotated[Path, typer.Argument(help="A folder that `zen-edge export` wrote, in fp32.")],
     out: Annotated[Path, typer.Argument(help="The new bundle's folder; it must not exist yet.")],
     precision: Annotated[str | None, typer.Option(help="fp16, int8 (if nothing is said), int8-blocks or int4.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="What each part becomes: a .json file with {part: precision}, or a bundle that is made so.")
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -34,17 +37,21 @@ def quantize(
 ) -> None:
     """Make a smaller bundle of one in fp32. Needs no PyTorch. Exit status 3 if nothing is within the budget."""
     import zen_edge
+    from zen_edge.recipe_file import read_recipe
 
     if budget is None:
         if inputs is not None or fastest or plot is not None:
             raise typer.BadParameter("--inputs, --fastest and --plot go with --budget.")
+        if recipe is not None and precision is not None:
+            raise typer.BadParameter("--recipe says the precisions itself.")
+        parts = None if recipe is None else read_recipe(recipe).parts
         with steps() as tell:
-            made = zen_edge.quantize(bundle, out, precision=precision or "int8", verify=verify, force=force, tell=tell)
+            made = zen_edge.quantize(bundle, out, precision=precision or "int8", recipe=parts, verify=verify, force=force, tell=tell)
     else:
         from zen_edge.budget_report import check_picture, draw, print_found
         from zen_edge.quantizing import within_budget
 
-        if precision is not None or inputs is None:
+        if precision is not None or recipe is not None or inputs is None:
             raise typer.BadParameter("--budget finds the precisions itself, and needs --inputs.")
         if plot is not None:
             check_picture(plot)
