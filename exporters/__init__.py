@@ -102,6 +102,7 @@ def export(
         from zen_edge.exporters.checkpoint import load_checkpoint
         from zen_edge.exporters.encoders import encoder_task
         from zen_edge.exporters.features import save_features
+        from zen_edge.exporters.fixed_step import save_fixed_step
         from zen_edge.exporters.graphs import trace_graphs
         from zen_edge.exporters.halved import is_halved
         from zen_edge.exporters.heads import describe_head
@@ -124,10 +125,13 @@ def export(
         del graphs
         describe = functools.partial(_describe, folder, checkpoint, names, limits, found_task, device, tokenizer, outputs)
         activations = halve_measured(folder, describe("fp32"), measure, tell, precision) if halves and measure is not None else {}
+        unrecorded = save_fixed_step(folder) if device == "cuda" and "decoder" in names else ""
+        if unrecorded:
+            tell(f"its steps cannot be recorded as CUDA graphs: {unrecorded}")
         if with_attention:
             save_attention_outputs(folder, names, checkpoint.model_type)
         _copy_papers(checkpoint.folder, folder)
-        manifest = replace(describe(precision), activations=activations)
+        manifest = replace(describe(precision), activations=activations, unrecorded=unrecorded)
         _require_fused(manifest)
         tell_fallback(manifest, tell)
         return Bundle(Path(out), keep_verified(folder, manifest, None if verify is None else lambda: verify(folder, checkpoint), tell))

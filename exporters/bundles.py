@@ -15,12 +15,13 @@ from zen_edge.bundle import Bundle
 from zen_edge.checked import quoted
 from zen_edge.errors import BundleError, UnsupportedModelError
 from zen_edge.exporters.attention_outputs import save_attention_outputs
+from zen_edge.exporters.fixed_step import save_fixed_step
 from zen_edge.exporters.halved import IN_BLOCKS, Largest, is_halved, tell_largest
 from zen_edge.exporters.quantization import quantize
 from zen_edge.exporters.quantization.products import in_other_precisions
 from zen_edge.exporters.weights import save_graphs
 from zen_edge.inspection import describe_graph
-from zen_edge.manifest import Manifest, describe_files, read_manifest, write_manifest
+from zen_edge.manifest import GROW, STEP, Manifest, describe_files, read_manifest, write_manifest
 from zen_edge.recipe import Recipe
 
 __all__ = ["is_halved", "quantize_bundle", "require_fp32"]
@@ -50,7 +51,7 @@ def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[
     """
     manifest = require_fp32(bundle)
     # What extends a graph by its attention goes by values inside it, and is made anew.
-    files = {graph.file for graph in manifest.graphs} | {attention_file(graph.name) for graph in manifest.graphs} | {DATA}
+    files = {graph.file for graph in manifest.graphs} | {attention_file(graph.name) for graph in manifest.graphs} | {DATA, STEP, GROW}
     for name in manifest.files:
         if name not in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +67,8 @@ def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[
         quantize(model, recipe, measured, half)
     tell("write the graphs")
     save_graphs(models, folder)
+    if STEP in manifest.files:
+        save_fixed_step(folder)
     if any(attention_file(name) in manifest.files for name in models):
         save_attention_outputs(folder, list(models), manifest.model_type)
     made = replace(

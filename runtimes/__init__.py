@@ -27,13 +27,13 @@ def load(
     memory: str | None = None,
 ) -> Any:
     """Open a bundle as the pipeline of its task. device: "cpu", "cuda", "auto"; None: the one it was exported for. device_id: which GPU. providers: in the place
-    of a device, execution providers of ONNX Runtime, each a name or (name, options). cuda_graphs: record a run once and replay it, where every shape is
-    fixed. threads: None uses what the process may use.
+    of a device, execution providers of ONNX Runtime, each a name or (name, options). cuda_graphs: record steps of a decoder, or runs
+    of fixed shapes, once and replay them. threads: None uses what the process may use.
 
     memory: how weights are kept, see `memory.keeping`; None: "auto". verify: compare every file with its sha256 (sizes are always compared). Raises BundleError for a damaged bundle, MissingDependencyError
     without ONNX Runtime or where what was asked for cannot start, OptionError for what there is not.
     """
-    from zen_edge.runtimes.binding import require_fixed_shapes
+    from zen_edge.runtimes.binding import require_recordable
     from zen_edge.runtimes.pipelines import open_pipeline
     from zen_edge.runtimes.providers import CUDA, find_provider, given_providers
 
@@ -47,7 +47,7 @@ def load(
     if cuda_graphs:
         if chosen.name != CUDA.name:
             raise OptionError(f"CUDA graphs are of {CUDA.name}, and this would run on {chosen.name}: leave cuda_graphs out.")
-        require_fixed_shapes(manifest.graphs)
+        require_recordable(manifest)
         chosen = replace(chosen, cuda_graphs=True)
     with keeping(memory):
         return open_pipeline(folder, manifest, device=chosen, threads=threads)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zen_edge.errors import OptionError
-from zen_edge.manifest import Graph
+from zen_edge.manifest import STEP, Graph, Manifest
 from zen_edge.runtimes.places import Place, Placed, Places
 
 DTYPES = {
@@ -93,6 +93,50 @@ class Replay:
                 self._inputs[name].update_inplace(np.ascontiguousarray(array))
             self._session.run_with_iobinding(self._bound, self._run_options)
             return [Kept(np.array(self._outputs[name].numpy())) for name in outputs]
+
+
+class Recording:
+    """A run of a graph from and to the same places, every time. From the second time on a provider that records does so under `number`, and replays it; None: never."""
+
+    def __init__(
+        self,
+        session: Any,
+        bindings: ModuleType,
+        options: Callable[[int], Any],
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+        number: int | None,
+    ) -> None:
+        """options: of a run that is recorded under a number, -1 for one that is not. inputs, outputs: values by name."""
+        self._session, self._options, self._number, self._times = session, options, number, 0
+        self._held = inputs, outputs
+        self._run_options = options(-1)
+        self._bound = bindings.SessionIOBinding(session)
+        for name, value in inputs.items():
+            self._bound.bind_ortvalue_input(name, value)
+        for name, value in outputs.items():
+            self._bound.bind_ortvalue_output(name, value)
+
+    def __call__(self) -> None:
+        self._times += 1
+        if self._times == 2 and self._number is not None:
+            self._run_options = self._options(self._number)
+        self._session.run_with_iobinding(self._bound, self._run_options)
+
+
+def require_recordable(manifest: Manifest) -> None:
+    """OptionError where runs of the bundle cannot be recorded, which says why."""
+    if STEP in manifest.files:
+        return
+    decoder = next((graph for graph in manifest.graphs if graph.name == "decoder"), None)
+    if decoder is not None and any(tensor.name.startswith("past_key_") for tensor in decoder.inputs):
+        if not manifest.unrecorded:
+            how = "the CPU" if manifest.device == "cpu" else f"{manifest.device} by an older version"
+            raise OptionError(
+                f"the bundle was exported for {how}, without a step for CUDA graphs: export it with --device cuda, or leave cuda_graphs out."
+            )
+        raise OptionError(f"its steps cannot be recorded as CUDA graphs: {manifest.unrecorded}; leave cuda_graphs out.")
+    require_fixed_shapes(manifest.graphs)
 
 
 def require_fixed_shapes(graphs: Iterable[Graph]) -> None:

@@ -15,7 +15,7 @@ from zen_edge.errors import InputError
 from zen_edge.manifest import STATES_MASK, Graph, Manifest
 from zen_edge.runtimes.batching import close_lengths, pad_features
 from zen_edge.runtimes.decoding.step import Ids, StepScores
-from zen_edge.runtimes.providers import Device, find_provider
+from zen_edge.runtimes.providers import Device, Provider, find_provider
 from zen_edge.runtimes.session import Session, Shapes
 from zen_edge.runtimes.sized_session import SizedSession
 
@@ -43,7 +43,7 @@ class EncoderDecoder:
         provider = find_provider(device)
 
         def opened(graph: Graph) -> SizedSession:
-            return SizedSession(folder / graph.file, provider, threads, graph, (graphs or {}).get(graph.name))
+            return self._open(folder, graph, provider, threads, (graphs or {}).get(graph.name))
 
         self._encoder, self._decoder, self._reorder = (opened(manifest.graph(name)) for name in ("encoder", "decoder", "reorder"))
         self._cut = next((opened(graph) for graph in manifest.graphs if graph.name == "cut"), None) if provider.binds else None
@@ -59,6 +59,9 @@ class EncoderDecoder:
         self._head_shape = (int(heads), int(head_size))
         self._binds = provider.binds  # keys and values stay where they are made
         self._in_parts = provider.device == "cpu" and not provider.binds
+
+    def _open(self, folder: Path, graph: Graph, provider: Provider, threads: int | None, given: bytes | None) -> SizedSession:
+        return SizedSession(folder / graph.file, replace(provider, cuda_graphs=False), threads, graph, given)
 
     @property
     def sessions(self) -> tuple[Session, ...]:

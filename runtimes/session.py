@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zen_edge.errors import BundleError, ZenEdgeError
 from zen_edge.runtimes.apart import Apart
-from zen_edge.runtimes.binding import Binding, Replay
+from zen_edge.runtimes.binding import DTYPES, Binding, Recording, Replay
 from zen_edge.runtimes.cores import usable_cores
 from zen_edge.runtimes.cpu import cpu_flags, saturates_int8
 from zen_edge.runtimes.installed import build, onnxruntime
@@ -29,6 +31,8 @@ SETTINGS = {
     "session.record_ep_graph_assignment_info": "1",  # for `placement`: half a millisecond of loading a graph of eighty nodes
 }
 
+MOST_RECORDED = 64  # runs of a session; each keeps memory of the device, which ONNX Runtime gives back when the session ends
+UNRECORDED = -1
 UNPACKED = {"session.disable_prepacking": "1"}
 
 
@@ -76,7 +80,9 @@ class Session:
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self._halves = frozenset(value.name for value in self._session.get_inputs() if value.type == "tensor(float16)")
         self.outputs = tuple(value.name for value in self._session.get_outputs())
-        self._run_options = ort.RunOptions()
+        free = any(not isinstance(size, int) for value in (*self._session.get_inputs(), *self._session.get_outputs()) for size in value.shape)
+        self._ort, self._numbers = ort, itertools.count(1)
+        self._run_options = self._options(UNRECORDED) if provider.cuda_graphs and free else ort.RunOptions()
         self._cpu, self._device = (
             ort.OrtDevice.make(name, number)._get_c_device() for name, number in (("cpu", 0), (provider.memory, provider.device_id))
         )
@@ -85,7 +91,8 @@ class Session:
         self._allocate = ort.OrtValue.ortvalue_from_shape_and_type
         held = self._session._sess
         self._bound: Binding | Replay | None = None
-        if provider.cuda_graphs:
+        self._bindings = bindings
+        if provider.cuda_graphs and not free:
             self._bound = Replay(held, bindings, self._run_options, self._place)
         elif provider.binds:
             places = Places(lambda size: self._place((size,), np.uint8))
@@ -110,6 +117,35 @@ class Session:
     def empty(self, shape: Sequence[int], like: str) -> Any:
         """Numbers of the type of the input `like`, not set yet, where the provider works, as a value that a session takes."""
         return self._place(shape, np.float16 if like in self._halves else np.float32)
+
+    def place_like(self, name: str, shape: Sequence[int]) -> Any:
+        """Memory for the input or output `name`, not set yet, where the provider works."""
+        meta = next(value for value in (*self._session.get_inputs(), *self._session.get_outputs()) if value.name == name)
+        return self._place(shape, DTYPES[meta.type])
+
+    def on_cpu(self, array: NDArray[Any]) -> Any:
+        """A copy of `array` as a value, for an input that is read on the CPU or brought to the device by the run."""
+        value = self._allocate(array.shape, array.dtype.type, "cpu", 0)._ortvalue
+        value.update_inplace(np.ascontiguousarray(array))
+        return value
+
+    def record(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], *, again: bool) -> Callable[[], None]:
+        """A run from and to these values, as often as it is called. again: it will be, so that a provider that records should."""
+        number = next(self._numbers) if again and self.provider.cuda_graphs else MOST_RECORDED + 1
+        run = Recording(self._session._sess, self._bindings, self._options, inputs, outputs, number if number <= MOST_RECORDED else None)
+
+        def checked() -> None:
+            try:
+                run()
+            except Exception as error:
+                raise self._failed(error) from error
+
+        return checked
+
+    def _options(self, number: int) -> Any:
+        options = self._ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(number))
+        return options
 
     def run(
         self, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str] = frozenset(), shapes: Shapes | None = None

@@ -47,8 +47,8 @@ def load(
     """Open a bundle as the pipeline of its task, a class of runtimes/pipelines/: `load("out")("Hello world")`.
 
     device: "cpu", "cuda", "auto"; None: the one it was exported for. device_id: which GPU. providers: in the place of a device, execution providers of ONNX
-    Runtime in the order in which they may take nodes, each a name or (name, options). cuda_graphs: record a run once and replay it, where every shape is
-    fixed. threads: None uses what the process may use. verify: compare every file with its sha256. memory: "mapped" leaves weights in the file, "packed" copies them for
+    Runtime in the order in which they may take nodes, each a name or (name, options). cuda_graphs: record steps of a decoder, or runs
+    of fixed shapes, once and replay them. threads: None uses what the process may use. verify: compare every file with its sha256. memory: "mapped" leaves weights in the file, "packed" copies them for
     speed as it opens, "auto" (None) leaves those of graphs of half a gigabyte and more in the file until they first run. Raises BundleError for a damaged bundle,
     MissingDependencyError without ONNX Runtime or where what was asked for cannot start, OptionError for what there is not.
     """

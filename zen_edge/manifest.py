@@ -12,6 +12,7 @@ from zen_edge.recipe import PRECISIONS, Recipe
 
 FORMAT = 1
 STATES_MASK = "encoder_attention_mask"  # what the encoder of utterances returns beside keys and values: which of its states are no padding, (B,T)
+STEP, GROW = "step.onnx", "grow.onnx"  # files for CUDA graphs: a decoder with room for more words than there are, and what makes more room
 DEVICES = ("cpu", "cuda")
 WORD = r"[a-z0-9][a-z0-9_.-]{0,79}"
 ALWAYS_HASHED = 4 * 2**20  # bytes; graphs and tokenizers are parsed by native code that should not see damaged input, and hash in a millisecond
@@ -73,7 +74,7 @@ class File:
 class Manifest:
     """head: what the outputs of a task without generation mean: labels, the token that stands for a mask. recipe: the precision of each part of the
     weights; None in bundles made before there were any. activations: {graph: how large its numbers became in fp32, and what stays single for that}, where an
-    export to half precision measured it."""
+    export to half precision measured it. unrecorded: why an export for CUDA has no step for CUDA graphs."""
 
     format: int
     task: str
@@ -91,6 +92,7 @@ class Manifest:
     head: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, str] | None = None
     activations: dict[str, Any] = field(default_factory=dict)
+    unrecorded: str = ""
 
     def graph(self, name: str) -> Graph:
         """BundleError if there is none of that name."""
@@ -128,7 +130,7 @@ def _manifest(value: Value) -> Manifest:
     version = value.table().get("format", Value(None, f"{MANIFEST}.format")).integer(1)
     if version > FORMAT:
         raise BundleError(f"{MANIFEST} has format {version}, newer than the {FORMAT} this version reads: pip install --upgrade zen-edge")
-    of = value.record(Manifest, newer=("head", "recipe", "activations"))
+    of = value.record(Manifest, newer=("head", "recipe", "activations", "unrecorded"))
     manifest = Manifest(
         format=version,
         task=of["task"].text(WORD),
@@ -146,6 +148,7 @@ def _manifest(value: Value) -> Manifest:
         head=of["head"].free() if "head" in of else {},
         recipe=of["recipe"].optional(_recipe) if "recipe" in of else None,
         activations=of["activations"].free() if "activations" in of else {},
+        unrecorded=of["unrecorded"].text() if "unrecorded" in of else "",
     )
     if manifest.recipe is not None and manifest.precision != (coarsest := Recipe(manifest.recipe).precision):
         raise BundleError(f"{MANIFEST}: the precision is {manifest.precision}, and that of its recipe {coarsest}; export the bundle again")

@@ -23,6 +23,7 @@ from zen_edge.runtimes.pipelines.progress import asking, sticky
 from zen_edge.runtimes.pipelines.repetition_guard import guarded, needed_guard
 from zen_edge.runtimes.pipelines.settings import Settings, SettingsReader
 from zen_edge.runtimes.providers import Device
+from zen_edge.runtimes.recorded import open_encoder_decoder
 from zen_edge.runtimes.text.documents import TRANSLATE, Treatment, answer_all
 from zen_edge.runtimes.text.pieces import Pieces
 from zen_edge.runtimes.tokenization import load_tokenizer
@@ -51,7 +52,7 @@ class TextToText(Opened[Any]):
 
     def _load(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> Any:
         """What `_search` asks, step by step."""
-        return EncoderDecoder(folder, manifest, device, threads)
+        return open_encoder_decoder(folder, manifest, device, threads)
 
     @overload
     def __call__(self, inputs: str, /, **options: Any) -> str: ...

@@ -19,6 +19,7 @@ from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.pipelines.progress import ShouldStop, asking, check_should_stop, sticky
 from zen_edge.runtimes.pipelines.recognizer import FEATURES, Answers, Audio, Recognizer, at_once, read_config
 from zen_edge.runtimes.providers import Device
+from zen_edge.runtimes.recorded import open_encoder_decoder
 from zen_edge.runtimes.speech.batched import hear_parts, parts
 from zen_edge.runtimes.speech.prompts import Vocabulary
 from zen_edge.runtimes.speech.recordings import is_longer, open_recording
@@ -55,7 +56,7 @@ class Pipeline(Recognizer[EncoderDecoder]):
             )
         self._tokenizer = tokenizer
         self._extractor = _extractor(folder)
-        self._model = EncoderDecoder(folder, manifest, device, threads)
+        self._model = open_encoder_decoder(folder, manifest, device, threads)
         self._attending = Attending(folder, manifest, device, threads)
         self._vocabulary = Vocabulary.of(manifest.generation, self._model.vocab_size)
         self._options = SettingsReader(manifest.generation, self._vocabulary, tokenizer)

@@ -22,6 +22,7 @@ from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.pipelines.recognizer import Answers, Audio, Recognizer, at_once, read_config
 from zen_edge.runtimes.pipelines.utterance_settings import Settings, SettingsReader
 from zen_edge.runtimes.providers import Device
+from zen_edge.runtimes.recorded import open_encoder_decoder
 from zen_edge.runtimes.speech.batched import Part, parts
 from zen_edge.runtimes.speech.transcript import Segment, Transcript
 from zen_edge.runtimes.tokenization import load_tokenizer
@@ -43,7 +44,7 @@ class Pipeline(Recognizer[EncoderDecoder]):
         self._extractor = load_extractor(read_config(folder))
         self._fewest_frames = manifest.limits.get("min_source_length", 1)
         self._most_frames = manifest.limits.get("max_source_length")
-        self._model = EncoderDecoder(folder, manifest, device, threads)
+        self._model = open_encoder_decoder(folder, manifest, device, threads)
         self._options = SettingsReader(manifest)
         self._attending = Attending(folder, manifest, device, threads)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,29 @@ from zen_edge.benchmarks.tiny_encoders import write_tiny_encoder
 from zen_edge.benchmarks.tiny_speech import write_tiny_ctc
 from zen_edge.benchmarks.tiny_utterances import write_tiny_utterances
 from zen_edge.benchmarks.tiny_whisper import write_tiny_whisper
+from zen_edge.errors import OptionError
 from zen_edge.inputs import BUILT_IN
-from zen_edge.inspection import inspect_bundle
-from zen_edge.runtimes.binding import Binding
+from zen_edge.inspection import inspect_bundle, inspect_graph
+from zen_edge.manifest import GROW, STEP, read_manifest
+from zen_edge.runtimes import load
+from zen_edge.runtimes.binding import Binding, require_recordable
+from zen_edge.runtimes.providers import PROVIDERS
+from zen_edge.runtimes.recorded import RecordedDecoder
+from zen_edge.runtimes.session import Session
 
 LAYERS = Path(__file__).parent.parent / "modules" / "own_layers.py"
 DRAFTED = "a tool for a tool for a tool for a tool"
+LINES = ["simple game with cards for two players", "library of tools for sound", "a text editor", DRAFTED]
+SEARCHES: tuple[dict[str, Any], ...] = (
+    {"num_beams": 1},
+    {"num_beams": 4, "num_return_sequences": 2},
+    {"do_sample": True, "seed": 3, "top_k": 20},
+    {"num_beams": 3, "repetition_penalty": 1.3},
+)
 IN_BLOCKS = {"com.microsoft::MatMulNBits", "com.microsoft::GatherBlockQuantized"}
 HALVES = {"MatMul", "com.microsoft::FusedMatMul", "com.microsoft::MultiHeadAttention"}
 FAMILIES: dict[str, tuple[Callable[[Path], object], str | None]] = {
-    **{name: (lambda folder, name=name: write_tiny(folder, name), "translation") for name in ("bart", "t5", "pegasus_x")},
+    **{name: (lambda folder, name=name: write_tiny(folder, name), "translation") for name in ("bart", "m2m_100", "t5", "pegasus_x")},
     "whisper": (write_tiny_whisper, None),
     **{name: (lambda folder, name=name: write_tiny_utterances(folder, name), None) for name in ("moonshine", "speech_to_text")},
     **{name: (lambda folder, name=name: write_tiny_ctc(folder, name), None) for name in ("wav2vec2", "wavlm", "parakeet_ctc")},
@@ -51,11 +66,19 @@ def fallback(bundle: Path) -> dict[str, dict[str, int]]:
     return {graph["name"]: graph["on_device"]["fallback"] for graph in inspect_bundle(bundle, "cuda")["graphs"]}
 
 
-def test_an_export_for_cuda(demo_checkpoint: Path, tmp_path: Path, load_bound: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def exported(demo_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The shipped translator, exported for CUDA in fp16, and the steps that were told."""
+    steps: list[str] = []
+    folder = tmp_path_factory.mktemp("cuda")
+    zen_edge.export(demo_checkpoint, folder / "out", device="cuda", tell=steps.append)
+    return folder, steps
+
+
+def test_an_export_for_cuda(exported: tuple[Path, list[str]], load_bound: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Verified on the CPU; the manifest tells what was measured, and nothing of a layer is in single precision but sums and normalizations. Drafts that do not hold
     are cut off where keys and values lie."""
-    steps: list[str] = []
-    zen_edge.export(demo_checkpoint, tmp_path / "out", device="cuda", tell=steps.append)
+    tmp_path, steps = exported
     assert "measure how large its numbers become" in steps and not [step for step in steps if "on the CPU" in step]
     manifest = json.loads((tmp_path / "out" / "zen-edge.json").read_text())
     assert (manifest["device"], manifest["precision"], manifest["parity"]["passed"]) == ("cuda", "fp16", True)
@@ -81,6 +104,73 @@ def test_an_export_for_cuda(demo_checkpoint: Path, tmp_path: Path, load_bound: C
     assert copied == {"top_scores", "top_ids", "log_sum_exp"}
 
 
+def both(bundle: Path, load_bound: Callable[[Path], Any]) -> tuple[Any, Any]:
+    """Its pipelines with a step that grows and one that is recorded, on the path that a GPU takes, with the CPU for the device."""
+    return load_bound(bundle), load(bundle, device=replace(PROVIDERS[-1], binds=True, cuda_graphs=True), threads=1)
+
+
+def told(pipeline: Any, lines: list[str], **options: Any) -> list[list[tuple[tuple[int, ...], float]]]:
+    return [[(one.tokens, round(one.score, 2)) for one in results] for results in pipeline.generate(lines, **options)]
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=str)
+def test_recorded_steps_say_the_same(
+    exported: tuple[Path, list[str]], load_bound: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """While the room for words grows, beams change places and inputs leave the batch; one text after another in the same places. Weights stand in the bundle once."""
+    bundle = exported[0] / "out"
+    monkeypatch.setattr(RecordedDecoder, "least_words", 4)
+    grown: list[str] = []
+    replayed, record = Counter[bool](), Session.record
+
+    def watched(self: Session, inputs: dict[str, Any], outputs: dict[str, Any], *, again: bool) -> Callable[[], None]:
+        run = record(self, inputs, outputs, again=again)
+        grown.extend([self.name] if self.name == GROW else [])
+
+        def counted() -> None:
+            replayed.update([again])
+            run()
+
+        return counted
+
+    monkeypatch.setattr(Session, "record", watched)
+    plain, recorded = both(bundle, load_bound)
+    for lines in (LINES, LINES[:1], LINES):
+        expected = told(plain, lines, **options)
+        assert told(recorded, lines, **options) == expected
+    assert len({token for results in expected for tokens, _ in results for token in tokens}) >= 4
+    assert grown and replayed[True] > replayed[False] / 4
+    assert inspect_graph(bundle / STEP, "cuda")["graphs"][0]["on_device"]["fallback"] == {}
+    assert sum(path.stat().st_size for path in bundle.glob("*.onnx")) < 0.01 * (bundle / "weights.bin").stat().st_size
+
+
+def test_a_recorded_cache_is_a_value(exported: tuple[Path, list[str]], load_bound: Callable[[Path], Any]) -> None:
+    """A step from an earlier one leaves later ones as they were, as do other texts."""
+    plain, recorded = (pipeline._model for pipeline in both(exported[0] / "out", load_bound))
+    sources, mask, ids = np.array([[5, 6], [7, 0]]), np.array([[1, 1], [1, 0]]), np.array([[3], [4]])
+    found = []
+    for model in (plain, recorded):
+        start = model.encode(sources, mask)
+        _, held = model.step(ids, start, top_k=2, log_sum_exp=True)
+        scores, after = model.step(ids + 1, held, top_k=2, log_sum_exp=True)
+        other, _ = model.step(ids + 2, held, top_k=2, log_sum_exp=True)
+        _, another = model.step(ids + 3, model.select(start, np.array([1, 0])), top_k=2, log_sum_exp=True)
+        each = [scores, other, model.step(ids, after, top_k=2, log_sum_exp=True)[0], model.step(ids, another, top_k=2, log_sum_exp=True)[0]]
+        each.append(model.step(ids[:1], model.cut(after, 1), top_k=2, log_sum_exp=True, beam_index=np.array([1]), input_index=np.array([1]))[0])
+        found.append(np.concatenate([one.top_scores for one in each]))
+    assert np.abs(found[0] - found[1]).max() < 0.01
+    assert len({tuple(row) for row in found[0].tolist()}) == 9
+
+
+def test_why_steps_cannot_be_recorded(exported: tuple[Path, list[str]]) -> None:
+    manifest = read_manifest(exported[0] / "out")
+    require_recordable(manifest)
+    with pytest.raises(OptionError, match=r"was exported for the CPU, .*: export it with --device cuda, or leave cuda_graphs out"):
+        require_recordable(replace(manifest, device="cpu", files={}))
+    with pytest.raises(OptionError, match="cannot be recorded as CUDA graphs: ScatterND cannot be recorded; leave cuda_graphs out"):
+        require_recordable(replace(manifest, files={}, unrecorded="ScatterND cannot be recorded"))
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("precision", ["int8-blocks", "int4"])
 def test_weights_in_blocks_are_multiplied_with_halves(demo_checkpoint: Path, tmp_path: Path, precision: str) -> None:
@@ -102,14 +192,35 @@ def test_weights_in_blocks_are_multiplied_with_halves(demo_checkpoint: Path, tmp
 
 @pytest.mark.sweep
 @pytest.mark.parametrize(("write", "task"), FAMILIES.values(), ids=FAMILIES)
-def test_every_family_stays_on_the_device(tmp_path: Path, write: Callable[[Path], object], task: str | None) -> None:
-    """In fp16 and with weights in blocks; the fp16 file says on a CPU what PyTorch says."""
+def test_every_family_stays_on_the_device(
+    tmp_path: Path, load_bound: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], object], task: str | None
+) -> None:
+    """In fp16 and with weights in blocks; the fp16 file says on a CPU what PyTorch says, and a recorded step what the growing one says."""
     (tmp_path / "checkpoint").mkdir()
     write(tmp_path / "checkpoint")
     for precision, verify in (("fp16", True), ("int4", False)):  # int8-blocks has the operators of int4
         out = tmp_path / precision
         zen_edge.export(tmp_path / "checkpoint", out, task=task, precision=precision, device="cuda", verify=verify)
         assert not any(fallback(out).values()), inspect_bundle(out, "cuda")
+        if any(graph.name == "decoder" for graph in read_manifest(out).graphs):
+            require_recorded_as_grown(out, load_bound, monkeypatch)
+
+
+def require_recorded_as_grown(bundle: Path, load_bound: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = read_manifest(bundle)
+    if manifest.model_type == "pegasus_x":  # which fills a table of positions as it goes
+        assert (manifest.unrecorded, STEP in manifest.files) == ("ScatterND cannot be recorded", False)
+        return
+    monkeypatch.setattr(RecordedDecoder, "least_words", 4)
+    assert inspect_graph(bundle / STEP, "cuda")["graphs"][0]["on_device"]["fallback"] == {}
+    hears, rng = manifest.task != "translation", np.random.default_rng(0)
+    sounds = [np.sin(np.arange(size) * pitch) + rng.normal(size=size) / 9 for size, pitch in ((20000, 0.05), (33000, 0.1))]
+    given: list[Any] = [sound.astype(np.float32) for sound in sounds] if hears else LINES
+    options = {"max_new_tokens": 20, **({"sampling_rate": 16000} if hears else {})}
+    searches = ({"num_beams": 1, "repetition_penalty": 1.5}, {"num_beams": 3})
+    grown, recorded = ([told(pipeline, given, **options, **search) for search in searches] for pipeline in both(bundle, load_bound))
+    assert grown == recorded
+    assert len({token for results in grown[0] for tokens, _ in results for token in tokens}) >= 4
 
 
 @pytest.mark.sweep

@@ -103,7 +103,9 @@ def run(
             help="In the place of --device, a provider of ONNX Runtime with its options; may be given again, for what the first does not run.",
         ),
     ] = None,
-    cuda_graphs: Annotated[bool, typer.Option("--cuda-graphs", help="CUDA: record a run once and replay it, where every shape is fixed.")] = False,
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="CUDA: record steps of a decoder, or runs of fixed shapes, once and replay them.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Otherwise as many as the process may use.")] = None,
     memory: Annotated[
         str | None,
