@@ -13,6 +13,7 @@ BATCH_TOKENS = 4096  # padded source tokens; more gains nothing on a CPU and cos
 BATCH_ROWS = 128  # rows that decode side by side
 CALL_TOKENS = 48  # padded source tokens that cost a CPU as much as a call of their own
 LEAST_GAIN = 0.1  # of all tokens; for less the outputs are not put together again
+PART_TOKENS = 512  # padded source tokens of a part: what lies between an encoder's operators stays in the cache
 
 
 def batches(lengths: Sequence[int], num_beams: int, batch_tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
@@ -29,21 +30,24 @@ def batches(lengths: Sequence[int], num_beams: int, batch_tokens: int = BATCH_TO
         yield batch
 
 
-def close_lengths(lengths: Sequence[int]) -> list[list[int]]:
+def close_lengths(lengths: Sequence[int], threads: int = 2) -> list[list[int]]:
     """Positions of inputs that an encoder could take side by side, shortest first, in the parts that cost it least: padding costs as much as words do,
-    and each call CALL_TOKENS of them. One part where others gain little."""
+    and each call CALL_TOKENS of them. One part where others gain little; but one thread takes more than twice PART_TOKENS in parts of so many, or of one input."""
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     sizes = np.array([lengths[i] for i in order])
+    whole = max(lengths, default=0) * len(lengths)
+    limit = PART_TOKENS if threads == 1 and whole > 2 * PART_TOKENS else np.inf
     least, first = (
         np.zeros(len(order) + 1),
         np.zeros(len(order) + 1, np.int64),
     )  # of the shortest so many: what they cost, where their last part begins
     for end in range(1, len(order) + 1):
-        costs = least[:end] + np.arange(end, 0, -1) * sizes[end - 1] + CALL_TOKENS
+        rows = np.arange(end, 0, -1)
+        costs = least[:end] + rows * sizes[end - 1] + CALL_TOKENS
+        costs[(rows > 1) & (rows * sizes[end - 1] > limit)] = np.inf
         first[end] = np.argmin(costs)
         least[end] = costs[first[end]]
-    whole = sizes[-1] * len(order) + CALL_TOKENS if len(order) else 0
-    if least[-1] > (1 - LEAST_GAIN) * whole:
+    if least[-1] > (1 - LEAST_GAIN) * (whole + CALL_TOKENS) and limit == np.inf:
         return [order] if order else []
     parts, end = [], len(order)
     while end:

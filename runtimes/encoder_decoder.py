@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zen_edge.errors import InputError
 from zen_edge.manifest import STATES_MASK, Graph, Manifest
 from zen_edge.runtimes.batching import close_lengths, pad_features
+from zen_edge.runtimes.cores import usable_cores
 from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.providers import Device, Provider, find_provider
 from zen_edge.runtimes.session import Session, Shapes
@@ -58,6 +59,7 @@ class EncoderDecoder:
         _, heads, _, head_size = next(tensor.shape for tensor in manifest.graph("decoder").inputs if tensor.name == self._past[0])
         self._head_shape = (int(heads), int(head_size))
         self._binds = provider.binds  # keys and values stay where they are made
+        self._threads = threads or usable_cores()
         self._in_parts = provider.device == "cpu" and not provider.binds
 
     def _open(self, folder: Path, graph: Graph, provider: Provider, threads: int | None, given: bytes | None) -> SizedSession:
@@ -70,7 +72,7 @@ class EncoderDecoder:
     def encode(self, ids: Ids, mask: NDArray[np.int64]) -> Cache:
         """ids and mask (B,T) -> the cache that decoding starts from, one row per input."""
         lengths = mask.sum(axis=1)
-        parts = close_lengths(lengths) if self._in_parts and len(ids) > 1 else []
+        parts = close_lengths(lengths, self._threads) if self._in_parts and len(ids) > 1 else []
         cross = self._encode_parts(ids, mask, [(part, lengths[part[-1]]) for part in parts]) if len(parts) > 1 else self._encode(ids, mask)
         return Cache(cross, self._empty(len(ids)), mask, len(ids), 0)
 

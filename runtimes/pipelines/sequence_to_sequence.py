@@ -27,7 +27,8 @@ class Pipeline(TextToText):
         super().__init__(folder, manifest, device=device, threads=threads)
         self._of_ids = dict(manifest.tokenizer["source"]).get("unit") == "numbers"
 
-    def _load(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> EncoderStep:
+    @staticmethod
+    def _load(folder: Path, manifest: Manifest, device: Device, threads: int | None) -> EncoderStep:
         return EncoderStep(folder, manifest, device, threads)
 
     def __call__(self, inputs: Any, /, **options: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, overload
 
@@ -17,6 +18,7 @@ from zen_edge.runtimes.batching import batches, pad
 from zen_edge.runtimes.decoding import Search, SearchState, Sequence_, search
 from zen_edge.runtimes.encoder_decoder import EncoderDecoder
 from zen_edge.runtimes.pipelines.hypothesis import Hypothesis
+from zen_edge.runtimes.pipelines.lanes import Lanes
 from zen_edge.runtimes.pipelines.long_text import LIMIT, LongText
 from zen_edge.runtimes.pipelines.opened import Opened
 from zen_edge.runtimes.pipelines.progress import asking, sticky
@@ -47,12 +49,18 @@ class TextToText(Opened[Any]):
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
         self._model = self._load(folder, manifest, device, threads)
+        self._lanes = Lanes(folder, manifest, self.provider, threads, partial(self._load, folder, manifest, device, 1))
         self._options = SettingsReader(manifest, self._tokenizer)
         self._attending = Attending(folder, manifest, device, threads)
 
-    def _load(self, folder: Path, manifest: Manifest, device: Device, threads: int | None) -> Any:
+    @staticmethod
+    def _load(folder: Path, manifest: Manifest, device: Device, threads: int | None) -> Any:
         """What `_search` asks, step by step."""
         return open_encoder_decoder(folder, manifest, device, threads)
+
+    def close(self) -> None:
+        super().close()
+        self._lanes.close()
 
     @overload
     def __call__(self, inputs: str, /, **options: Any) -> str: ...
@@ -187,15 +195,21 @@ class TextToText(Opened[Any]):
             if stopped:
                 yield from ((place, settings.nothing, True) for place in members)
                 continue
-            starts = [settings.starts[lines[place]] for place in members]
-            steps = self._search([rows[place] for place in members], starts, settings, scores=scores)
-            stop = asking(settings.should_stop, [lines[place] for place in members], starts, self._tokenizer.decode)
-            found, failure, stopped = _run(steps, stop)
-            for place, start, sequences in zip(members, starts, found or [None] * len(members), strict=True):
-                if sequences is not None:
-                    yield place, [self._hypothesis(start, one, settings) for one in sequences], stopped
-                elif failure is not None:
-                    yield place, failure, stopped
+
+            def ask(model: Any, part: Sequence[int], abandoned: Callable[[], bool]) -> tuple[Sequence[int], Run]:
+                starts = [settings.starts[lines[place]] for place in part]
+                steps = self._search(model, [rows[place] for place in part], starts, settings, scores=scores)
+                asked = asking(settings.should_stop, [lines[place] for place in part], starts, self._tokenizer.decode)
+                return part, _run(steps, lambda state: abandoned() or asked(state))
+
+            in_lanes = None if settings.should_stop else self._lanes.run(ask, members, width)
+            for part, (found, failure, stopped) in in_lanes or [ask(self._open_model(), members, lambda: False)]:
+                for place, sequences in zip(part, found or [None] * len(part), strict=True):
+                    if sequences is not None:
+                        start = settings.starts[lines[place]]
+                        yield place, [self._hypothesis(start, one, settings) for one in sequences], stopped
+                    elif failure is not None:
+                        yield place, failure, stopped
 
     def _lines(self, inputs: object) -> Sequence[str]:
         """What a call is given, as lines."""
@@ -247,7 +261,7 @@ class TextToText(Opened[Any]):
             return
         shown = TextStream(self._tokenizer.decode)
         (start,) = settings.starts
-        steps = self._search([ids], [start], settings, scores=False)
+        steps = self._search(self._open_model(), [ids], [start], settings, scores=False)
         stop = asking(settings.should_stop, [0], [start], self._tokenizer.decode)
         while True:
             try:
@@ -261,8 +275,7 @@ class TextToText(Opened[Any]):
             if found is not None:
                 return
 
-    def _search(self, rows: list[list[int]], starts: Sequence[tuple[int, ...]], settings: Settings, *, scores: bool) -> Search:
-        model = self._open_model()
+    def _search(self, model: Any, rows: list[list[int]], starts: Sequence[tuple[int, ...]], settings: Settings, *, scores: bool) -> Search:
         ids, mask = pad(rows, self._tokenizer.pad_token_id)
         start = np.array(starts, np.int64)
         return search(
@@ -335,7 +348,10 @@ def _batches(rows: Mapping[int, list[int]], apart: Mapping[int, tuple[int, ...]]
         yield from ([order[j] for j in batch] for batch in batches([len(rows[i]) for i in order], width))
 
 
-def _run(steps: Search, stop: Callable[[SearchState], bool]) -> tuple[Sequence[list[Sequence_] | None] | None, InputError | None, bool]:
+Run = tuple[Sequence[list[Sequence_] | None] | None, InputError | None, bool]
+
+
+def _run(steps: Search, stop: Callable[[SearchState], bool]) -> Run:
     """What the search gives to each input, and whether it was stopped. Where the model fails on the way, the error, and None for the inputs not
     yet answered, or for all."""
     state: SearchState | None = None
