@@ -84,11 +84,11 @@ def class_of(task: str, config: Any) -> Any:
         others = [name for name, (_, known) in CLASSES.items() if kind in known]
         raise UnsupportedModelError(
             f"transformers has no {kind} for {task}"
-            + (f"; it has it for {', '.join(others)}." if others else f". The nearest that is exported: {nearest_supported(kind)}.")
+            + (f"; it has it for {', '.join(others)}." if others else f". The nearest that is exported: {nearest_supported(kind, 'encoders')}.")
         )
     reason = architecture(kind).refuse(config)
     if reason is not None:
-        raise UnsupportedModelError(f"{kind} {reason}. The nearest that is exported: {nearest_supported(kind)}.")
+        raise UnsupportedModelError(f"{kind} {reason}. The nearest that is exported: {nearest_supported(kind, 'encoders')}.")
     _require_text_only(kind, loader._model_mapping[type(config)])
     return loader
 
@@ -129,7 +129,7 @@ def _require_text_only(kind: str, model_class: type[PreTrainedModel]) -> None:
     if besides or model_class.main_input_name != "input_ids":
         raise UnsupportedModelError(
             f"{kind} reads {', '.join(besides or [model_class.main_input_name])} besides text, which is not exported. The nearest that is exported: "
-            f"{nearest_supported(kind)}."
+            f"{nearest_supported(kind, 'encoders')}."
         )
 
 

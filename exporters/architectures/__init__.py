@@ -37,12 +37,14 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from zen_edge.errors import UnsupportedModelError, ZenEdgeError
+from zen_edge.exported import exported
 from zen_edge.tasks import TASKS, require_task
 
 if TYPE_CHECKING:
     from zen_edge.exporters.limits import Limits
 
 SPEECH = "speech-recognition"
+MOST_COMMON = {"encoder-decoders": "bart", "speech": "whisper", "ctc": "wav2vec2", "encoders": "bert"}
 ENCODERS = (
     MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES.keys()
     | MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.keys()
@@ -87,18 +89,32 @@ def architecture(model_type: str) -> Architecture:
     return Architecture(**{name: value for name, value in named.items() if value is not None})
 
 
-def nearest_supported(model_type: str) -> str:
-    """The type to recommend in the place of one that is not exported: the one its file names, or that with the most similar name."""
-    named = architecture(model_type).nearest
+def nearest_supported(model_type: str, kind: str | None = None) -> str:
+    """The type to recommend in the place of one that is not exported, itself exported: the one its file names, or that with the most similar name.
+
+    kind: what is asked for, as zen_edge/exported.py has them; None: what `model_type` is.
+    """
+    kind = kind or _kind(model_type)
+    others = [name for name in exported()[kind] if name != model_type]
+    named = (architecture(model_type).nearest, f"{model_type}_text")  # Gemma 3 without its images
+    known = next((name for name in named if name in others), named[0])
+    if known is not None:
+        return known
+    like = [] if kind in ("ctc", "speech") else difflib.get_close_matches(_bare(model_type), map(_bare, others), 1, 0.65)
+    return next(name for name in (*(name for name in others if _bare(name) in like), MOST_COMMON[kind], *others) if name != model_type)
+
+
+def _bare(model_type: str) -> str:
+    """Without what half of a model it is."""
+    return model_type.removesuffix("_model").removesuffix("_text")
+
+
+def _kind(model_type: str) -> str:
     if model_type in MODEL_FOR_CTC_MAPPING_NAMES:
-        return named or "wav2vec2"
+        return "ctc"
     if _reads_audio_only(model_type):
-        return named or "whisper"
-    if model_type in ENCODERS and model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        return named or (f"{model_type}_text" if f"{model_type}_text" in ENCODERS else "bert")  # Gemma 3 without its images
-    encoder_decoders = [name for name in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False)]
-    exported = [name for name in encoder_decoders if architecture(name).nearest is None and name != model_type]
-    return named or next(iter(difflib.get_close_matches(model_type, exported, 1, 0.65)), "bart")
+        return "speech"
+    return "encoders" if model_type in ENCODERS and model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES else "encoder-decoders"
 
 
 def _reads_audio_only(model_type: str) -> bool:

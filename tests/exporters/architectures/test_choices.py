@@ -10,8 +10,10 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES, MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
 
 from zen_edge.benchmarks import coverage_encoders
+from zen_edge.benchmarks.exported import exported_types
 from zen_edge.benchmarks.tiny import model_types, tiny_model
 from zen_edge.errors import UnsupportedModelError, ZenEdgeError
+from zen_edge.exported import KINDS, exported
 from zen_edge.exporters.architectures import find_task, known, nearest_supported, require_exported
 from zen_edge.exporters.limits import Limits
 
@@ -74,6 +76,23 @@ def test_every_file_belongs_to_a_type():
 def test_the_nearest_of_anything():
     assert nearest_supported("mbart50") == "mbart"
     assert nearest_supported("something else") == "bart"
+    assert nearest_supported("emu3_text_model", "encoders") == "bert"
+
+
+def test_what_is_named_is_what_the_pages_tell_as_exported():
+    held = exported_types(PAGE.parent)
+    missing = {kind: set(names) - set(held[kind]) for kind, names in exported().items()}
+    assert not any(missing.values()), f"run python -m zen_edge.benchmarks.exported docs: {missing}"
+    assert {"bart", "fsmt", "t5"} <= set(held["encoder-decoders"]) and "hubert" in held["ctc"] and "whisper" in held["speech"]
+    assert {"bert", "yoso"} <= set(held["encoders"]) and "qwen3_5_text" not in held["encoders"]
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS])
+def test_whatever_is_refused_the_type_named_instead_is_exported(kind):
+    every = {name for names in exported().values() for name in names}
+    for model_type in (*coverage_encoders.model_types(), *model_types(), *MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES, *MODEL_FOR_CTC_MAPPING_NAMES):
+        named = nearest_supported(model_type, kind)
+        assert named in every and named != model_type, (model_type, named)
 
 
 @pytest.mark.parametrize(
