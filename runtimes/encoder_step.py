@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zen_edge.manifest import Graph, Manifest
 from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.providers import Device, find_provider
-from zen_edge.runtimes.session import Session
+from zen_edge.runtimes.session import Session, Shapes
 from zen_edge.runtimes.sized_session import SizedSession
 
 
@@ -47,7 +47,8 @@ class EncoderStep:
         self._present = tuple(name.replace("past_", "present_", 1) for name in self._state)
         moved = (*self._state, *self._memory)
         self._moved = {name: f"moved_{name.partition('_')[2]}" for name in moved}
-        self._kept = frozenset((*moved, *self._present, *self._moved.values()))
+        self._kept = frozenset((*moved, *self._present, *self._moved.values(), "logits"))  # scores of all words are read by few rules only
+        self._sizes = {output.name: output.shape for graph in manifest.graphs for output in graph.outputs} if provider.binds else {}
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -88,7 +89,14 @@ class EncoderStep:
             **cache.memory,
             **cache.state,
         }
-        return self._decoder.run({name: feeds[name] for name in self._decoder.inputs}, (*outputs, *self._present), self._kept, rows=len(ids))
+        shapes = self._shapes(self._present, len(ids), cache)
+        return self._decoder.run({name: feeds[name] for name in self._decoder.inputs}, (*outputs, *self._present), self._kept, shapes, rows=len(ids))
+
+    def _shapes(self, names: Iterable[str], rows: int, cache: Remembered) -> Shapes | None:
+        """Of so many rows, where outputs are bound by them: each then lies in a place that is used again. Those with axes that nothing tells are left out."""
+        known = {"R": rows, "R'": rows, "T": cache.mask.shape[1]}
+        found = {name: tuple(known.get(size, -1) if isinstance(size, str) else size for size in self._sizes[name]) for name in names if self._sizes}
+        return {name: shape for name, shape in found.items() if -1 not in shape} or None
 
     def _after(self, found: Mapping[str, Any]) -> dict[str, Any]:
         return {name: found[present] for name, present in zip(self._state, self._present, strict=True)}
@@ -98,13 +106,14 @@ class EncoderStep:
         if beam_index is None:
             return cache
         rows = np.ascontiguousarray(beam_index, np.int64)
-        cache = replace(cache, state=self._gather(self._reorder, cache.state, rows))
+        cache = replace(cache, state=self._gather(self._reorder, cache.state, rows, cache))
         if len(rows) == len(cache.mask) and input_index is None:
             return cache
-        return replace(cache, memory=self._gather(self._share, cache.memory, rows), mask=np.ascontiguousarray(cache.mask[rows]))
+        return replace(cache, memory=self._gather(self._share, cache.memory, rows, cache), mask=np.ascontiguousarray(cache.mask[rows]))
 
-    def _gather(self, session: SizedSession | None, values: dict[str, Any], rows: Ids) -> dict[str, Any]:
+    def _gather(self, session: SizedSession | None, values: dict[str, Any], rows: Ids, cache: Remembered) -> dict[str, Any]:
         if session is None or not values:
             return values
-        found = session.run({"beam_index": rows, **values}, [self._moved[name] for name in values], self._kept)
+        names = [self._moved[name] for name in values]
+        found = session.run({"beam_index": rows, **values}, names, self._kept, self._shapes(names, len(rows), cache))
         return dict(zip(values, found.values(), strict=True))

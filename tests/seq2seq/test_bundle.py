@@ -12,6 +12,7 @@ from zen_edge.cli import app
 from zen_edge.errors import CheckFailedError, InputError, OptionError, UnsupportedModelError, ZenEdgeError
 from zen_edge.exporters.reference_seq2seq import Seq2SeqReference
 from zen_edge.inspection import inspect_bundle
+from zen_edge.runtimes.binding import Binding
 
 LINES = ["w1 w2 w3", "w9", "w4 w4 w30 w7 w12 w8 w1", "w5 w6", "w20 w21 w22 w23 w24 w25 w26 w27 w28 w29 w30", "w2 nowhere w3"]
 
@@ -67,6 +68,25 @@ def test_what_the_step_computes_of_its_memory_alone_is_computed_once(pipeline):
     assert [tensor.shape for tensor in decoder.inputs[:3]] == [("R",), ("R", "T"), ("R", "T", 32)]
     assert encoder.ops["LSTM"] == 2
     assert decoder.ops["MatMul"] == 5  # value, context, the cell's two (that of its state with the query), head; not the keys
+
+
+def test_states_stay_on_the_device(additive, pipeline, load_bound, monkeypatch):
+    """As a GPU runs it: what steps hand on goes from place to place, and only the best words and their scores come to the CPU."""
+    copied, placed, run = set(), set(), Binding.run
+
+    def watched(self, feeds, outputs, on_device, shapes=None):
+        copied.update(name for name in outputs if name not in on_device)
+        copied.update(name for name, value in feeds.items() if name.startswith(("past_", "cross_")) and isinstance(value, np.ndarray))
+        placed.update(shapes or ())
+        return run(self, feeds, outputs, on_device, shapes)
+
+    monkeypatch.setattr(Binding, "run", watched)
+    with load_bound(additive) as bound:
+        for options in ({}, {"num_beams": 3}, {"decoder_prefix": "mot7 mot8"}, {"no_repeat_ngram_size": 1}, {"do_sample": True, "seed": 3}):
+            found, told = (side.generate(LINES, **options) for side in (bound, pipeline))
+            assert [one[0].tokens for one in found] == [one[0].tokens for one in told]
+    assert copied == {"top_scores", "top_ids", "log_sum_exp"}
+    assert placed == {"present_state_0", "present_state_1", "moved_state_0", "moved_state_1", "moved_memory", "moved_once_1"}
 
 
 def test_half_precision_is_checked_in_half(factory, tmp_path):
