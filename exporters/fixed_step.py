@@ -72,6 +72,10 @@ def fix(model: ir.Model) -> None:
     passes.TopologicalSortPass()(model)
     passes.CommonSubexpressionEliminationPass()(model)
     for node in graph:
+        if node.op_type not in ("Shape", "ScatterElements") and any(
+            (value.name or "").startswith("past_") for value in node.inputs if value is not None
+        ):
+            raise NotFixed(f"{node.op_type} reads past keys or values outside of attention that joins them to the new")
         if node.op_type in UNRECORDED or any(True for _ in bodies(node)):
             raise NotFixed(f"{node.op_type} cannot be recorded")
     _require_counted(graph)
@@ -117,8 +121,6 @@ class _Fixing:
         for node in list(self.graph):
             if node.op_type == "MultiHeadAttention" and len(node.inputs) > 7:
                 self._attend(node)
-            elif any(value in self.past.values() for value in node.inputs if value is not None) and node.op_type not in ("Shape", "ScatterElements"):
-                raise NotFixed(f"{node.op_type} reads past keys or values outside of attention that joins them to the new")
         for value in (*self.graph.inputs, *(output for node in self.graph for output in node.outputs)):
             if value.shape is not None:
                 sizes = [size if isinstance(size, int) else size.value for size in value.shape]
@@ -240,7 +242,8 @@ class _Fixing:
             raise NotFixed("attention with past keys and values has a mask of its own")
         causal = "unidirectional" in node.attributes and bool(node.attributes["unidirectional"].as_int())
         attributes = {name: attribute for name, attribute in node.attributes.items() if name != "unidirectional"}
-        present = [self._written(node, old, new) for old, new in zip(past, (keys, values), strict=True)]
+        written = [self._written(node, old, new) for old, new in zip(past, (keys, values), strict=True)]
+        present = [seen for _, seen in written]
         after = ir.Node(
             MICROSOFT, "MultiHeadAttention", [query, *present, None, None, self._bias(node, bias, causal)], attributes.values(), num_outputs=1
         )
@@ -250,9 +253,16 @@ class _Fixing:
             new.shape = old.shape if new in after.outputs else new.shape
             _replace(old, new)
         self.graph.remove(node, safe=True)
+        for kept, seen in written:
+            for use in list(seen.uses()):
+                if use.node.op_type == "Cast" and use.node.outputs[0].dtype == kept.dtype:
+                    _replace(use.node.outputs[0], kept)
 
-    def _written(self, node: ir.Node, past: ir.Value | None, new: ir.Value) -> ir.Value:
-        """new (R,S,D) at its places in past (R,N,C,H)."""
+    def _written(self, node: ir.Node, past: ir.Value | None, new: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """new (R,S,D) at its places in past (R,N,C,H), in the type that it is kept in, and in that of the attention, which may be single where all around it is half."""
+        single, maker = past, None if past is None else past.producer()
+        if maker is not None and maker.op_type == "Cast":
+            past = maker.inputs[0]
         if past is None or past.name not in self.past or past.shape is None:
             raise NotFixed("attention reads past keys or values that are computed")
         heads, size = int(past.shape[1]), int(past.shape[3])
@@ -264,10 +274,16 @@ class _Fixing:
             (column,) = insert(node, "Unsqueeze", [self.positions, self._constant(0, 1, 3)])
             (self.indices[key],) = insert(node, "Expand", [column, shape])
         for value, shaped in ((split, ("R", "S", heads, size)), (by_head, ("R", heads, "S", size))):
-            value.shape, value.type = ir.Shape(shaped), past.type
+            value.shape, value.type = ir.Shape(shaped), new.type
+        if past is not single:
+            (by_head,) = insert(node, "Cast", [by_head], {"to": past.dtype})
         (present,) = insert(node, "ScatterElements", [past, self.indices[key], by_head], {"axis": 2})
         present.shape, present.type = ir.Shape(["R", heads, "C", size]), past.type
-        return present
+        if single is None or past is single:
+            return present, present
+        (seen,) = insert(node, "Cast", [present], {"to": single.dtype})
+        seen.shape, seen.type = present.shape, single.type
+        return present, seen
 
     def _bias(self, node: ir.Node, bias: ir.Value | None, causal: bool) -> ir.Value:
         """(1,1|N,S,C), what is added to the scores: nothing is seen of places after the query's own or, where it may look ahead, the last new word's."""

@@ -218,9 +218,14 @@ def require_recorded_as_grown(bundle: Path, load_bound: Callable[[Path], Any], m
     given: list[Any] = [sound.astype(np.float32) for sound in sounds] if hears else LINES
     options = {"max_new_tokens": 20, **({"sampling_rate": 16000} if hears else {})}
     searches = ({"num_beams": 1, "repetition_penalty": 1.5}, {"num_beams": 3})
-    grown, recorded = ([told(pipeline, given, **options, **search) for search in searches] for pipeline in both(bundle, load_bound))
+    of_each = []
+    for pipeline in both(bundle, load_bound):
+        of_each.append([one for search in searches for results in told(pipeline, given, **options, **search) for one in results])
+    grown, recorded = ([tokens for tokens, _ in said] for said in of_each)
     assert grown == recorded
-    assert len({token for results in grown[0] for tokens, _ in results for token in tokens}) >= 4
+    # Moonshine's attention is single here, and the growing step sees the keys of its own words before they are rounded to half.
+    assert np.abs(np.subtract(*([score for _, score in said] for said in of_each))).max() < 0.02
+    assert len({token for tokens in grown for token in tokens}) >= 4
 
 
 @pytest.mark.sweep

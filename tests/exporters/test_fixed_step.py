@@ -40,12 +40,17 @@ POSITIONS = {
 RELATIVE = """keys = Range(zero, L, one)  wide = Unsqueeze(keys, first)  numbers_ = Range(zero, S, one)  at_ = Add(numbers_, P)  high = Unsqueeze(at_, second)
     far = Sub(wide, high)  near = Neg(far)  sizes = Shape(far)  none = Expand(zero, sizes)  distance = Max(near, none)  by_head = Gather(relative, distance)
     turned = Transpose <perm=[2,0,1]> (by_head)  flat = Unsqueeze(turned, first)  whole = Reshape(L, last)  shape = Concat <axis=0> (first_one, heads, new, whole)  bias = Expand(flat, shape)"""
+CASTS = "wide_key = Cast <to=1> (past_key_0)  wide_value = Cast <to=1> (past_value_0)  out, all_keys, all_values ="
 BIASES = {"": ("", '""'), "relative": (RELATIVE, "bias")}
 
 
 def model(positions: str = COUNTED, bias: str = "", attention: str = ATTENTION) -> onnx.ModelProto:
     nodes, name = BIASES.get(bias, (bias, "bias"))
-    made = onnx.parser.parse_model(DECODER.format(positions=positions, bias_nodes=nodes, attention=attention.format(bias=name)))
+    return with_weights(DECODER.format(positions=positions, bias_nodes=nodes, attention=attention.format(bias=name)))
+
+
+def with_weights(text: str) -> onnx.ModelProto:
+    made = onnx.parser.parse_model(text)
     rng = np.random.default_rng(0)
     weights = {"embedding": rng.normal(size=(WORDS, 8)), "table": rng.normal(size=(16, 8)), "relative": rng.normal(size=(16, 2))}
     numbers = {"first_one": np.array([1]), "heads": np.array([2])}
@@ -82,6 +87,26 @@ def test_it_says_what_the_growing_one_says(tmp_path: Path, positions: str, bias:
             assert np.array_equal(room[name][:, :, :length], past[name]) and (room[name][:, :, length:] == 7).all()
     grown = run(tmp_path / GROW, room)
     assert np.array_equal(grown["moved_key_0"], np.concatenate([room["past_key_0"]] * 2, axis=2))
+
+
+def test_attention_in_single_precision_of_what_is_kept_in_half(tmp_path: Path) -> None:
+    """What is kept is written where it lies all the same."""
+    text = DECODER.replace("float[R,2,", "float16[R,2,").format(positions=COUNTED, bias_nodes="", attention=ATTENTION.format(bias='""'))
+    text = text.replace("past_key_0, past_value_0)\n    logits", "wide_key, wide_value)\n    logits").replace(
+        "out, present_key_0, present_value_0 =", CASTS
+    )
+    text = text.replace("    logits =", "    present_key_0 = Cast <to=10> (all_keys)  present_value_0 = Cast <to=10> (all_values)\n    logits =")
+    onnx.save(with_weights(text), tmp_path / "decoder.onnx")
+    assert fixed_step.save_fixed_step(tmp_path) == ""
+    made = {node.output[0]: node.op_type for node in onnx.load(tmp_path / STEP).graph.node}
+    assert made["present_key_0"] == made["present_value_0"] == "ScatterElements"
+    past = np.zeros((R, 2, 0, 4), np.float16)
+    ids, told = np.arange(R * 3).reshape(R, 3), {"positions": np.arange(3), "key_positions": np.arange(C)}
+    expected = run(tmp_path / "decoder.onnx", {"input_ids": ids, "want_log_sum_exp": np.array(True), "past_key_0": past, "past_value_0": past})
+    room = np.zeros((R, 2, C, 4), np.float16)
+    found = run(tmp_path / STEP, {"input_ids": ids, "past_key_0": room, "past_value_0": room, **told})
+    assert np.array_equal(found["present_key_0"][:, :, :3], expected["present_key_0"])
+    assert np.abs(found["logits"] - expected["logits"]).max() < 0.01  # the new words' keys are rounded to half before they are seen
 
 
 def refused(text: onnx.ModelProto, folder: Path) -> str:

@@ -89,6 +89,27 @@ def test_replayed_runs_are_told_apart(tmp_path):
     assert np.array_equal(second["y"].numpy(), 2 * x + 2)
 
 
+FREE = """<ir_version: 10, opset_import: ["" : 21]> g (float[R,4] x) => (float[R,4] y) { y = Add(x, x) }"""
+
+
+def test_runs_are_recorded_the_second_time_and_not_without_end(tmp_path, monkeypatch):
+    """Under a number of their own; what comes once is not recorded, and what is run otherwise is not either."""
+    numbers, options = [], Session._options
+    monkeypatch.setattr(Session, "_options", lambda self, number: numbers.append(number) or options(self, number))
+    monkeypatch.setattr("zen_edge.runtimes.session.MOST_RECORDED", 2)
+    onnx.save(onnx.parser.parse_model(FREE), tmp_path / "g.onnx")
+    session = Session(tmp_path / "g.onnx", replace(CPU, binds=True, cuda_graphs=True), 1)
+    assert np.array_equal(session.run({"x": np.ones((2, 4), np.float32)}, ["y"])["y"].numpy(), np.full((2, 4), 2))
+    for rows, again in ((1, True), (2, False), (3, True), (4, True)):
+        x, y = (session.place_like(name, (rows, 4)) for name in ("x", "y"))
+        run = session.record({"x": x}, {"y": y}, again=again)
+        for value in range(3):
+            x.update_inplace(np.full((rows, 4), value, np.float32))
+            run()
+            assert np.array_equal(y.numpy(), np.full((rows, 4), 2 * value))
+    assert numbers == [-1, -1, 1, -1, -1, 2, -1]
+
+
 def test_why_a_step_cannot_be_replayed(demo_fp32):
     graphs = {graph.name: graph for graph in read_manifest(demo_fp32).graphs}
     with pytest.raises(OptionError, match=r"the encoder has input_ids \[\w+, \w+\], attention_mask .* and \d+ more; leave cuda_graphs out"):
