@@ -55,7 +55,7 @@ class Binding:
             else:
                 bound.bind_output(name, self._device if name in on_device else self._cpu)
         self._session.run_with_iobinding(bound, self._run_options)
-        found = zip(outputs, bound.get_outputs(), strict=True)
+        found = zip(outputs, bound.get_outputs(), strict=False)  # as in `Session.run`
         return [Placed(value, taken[name], self._places) if name in taken else value for name, value in found]
 
 

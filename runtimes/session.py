@@ -172,7 +172,8 @@ class Session:
             raise self._failed(error) from error
         finally:
             self._apart.leave(alone)
-        return dict(zip(outputs, found, strict=True))
+        # Not strict: to ask the vector for one value more than it has costs an exception in C++, 25 to 60 us.
+        return dict(zip(outputs, found, strict=False))
 
     def _run_bound(
         self, bound: Binding | Replay, feeds: Mapping[str, Any], outputs: Sequence[str], on_device: frozenset[str], shapes: Shapes | None
