@@ -29,7 +29,7 @@ from zen_edge.runtimes.session import Session
 LEAST_SOURCE, LEAST_WORDS = 32, 64  # what sizes are rounded up to, and then to powers of two: every other size is another recording
 FREE = 8  # lots that nobody holds and nothing is recorded of
 MOST_PLACES = 64
-ONE_AT_A_TIME = RLock()  # while a run is recorded, no other thread of the process may ask CUDA for memory
+ONE_AT_A_TIME = RLock()  # while a run is recorded, no other thread of the process may ask CUDA for memory or wait for it
 
 
 def room(size: int, least: int, most: int | None = None) -> int:
@@ -166,8 +166,9 @@ class RecordedDecoder(EncoderDecoder):
             told = {"positions": np.arange(ids.shape[1]), "key_positions": np.arange(words)}
             past = dict.fromkeys(self._past, self._zeros(len(ids), words))
             feeds = {"input_ids": np.ascontiguousarray(ids), "top_k": np.array([1]), **self._of_source(cache), **past, **told}
-            found = self._decoder.run(feeds, ("logits", *self._queries))
-        return found["logits"].numpy(), {int(name.rpartition("_")[2]): found[name].numpy() for name in self._queries}
+            # Read before anything is replayed, which may write where these lie.
+            found = {name: value.numpy() for name, value in self._decoder.run(feeds, ("logits", *self._queries)).items()}
+        return found["logits"], {int(name.rpartition("_")[2]): found[name] for name in self._queries}
 
     def cut(self, cache: Cache, length: int) -> Cache:
         assert isinstance(cache.past, Held)
@@ -332,7 +333,8 @@ class _Read:
         self._value = value
 
     def numpy(self) -> NDArray[Any]:
-        return np.array(self._value.numpy())
+        with ONE_AT_A_TIME:
+            return np.array(self._value.numpy())
 
 
 def open_encoder_decoder(folder: Path, manifest: Manifest, device: Device, threads: int | None) -> EncoderDecoder:

@@ -36,6 +36,18 @@ TRANSLATE = """
     print(json.dumps(told))
 """
 
+RECORD = """
+    import json, sys
+    import zen_edge
+    bundle, lines, searches = json.loads(sys.argv[1])
+    try:
+        with zen_edge.load(bundle, device="cuda", cuda_graphs=True, threads=1) as pipeline:
+            told = [[[results[0].tokens for results in pipeline.generate(lines, **options)] for options in searches] for _ in range(3)]
+    except zen_edge.ZenEdgeError as error:
+        told = {"error": str(error), "kind": type(error).__name__}
+    print(json.dumps(told))
+"""
+
 
 @pytest.fixture(scope="module")
 def gpu_python() -> Callable[..., subprocess.CompletedProcess[str]]:
@@ -71,6 +83,17 @@ def test_the_gpu_or_the_reason_why_not(told):
         assert told["cuda"] == {"error": f"{said}: {todo}; or use --device cpu.", "kind": "MissingDependencyError"}
         assert told["auto"]["tokens"] == expected
         assert told["auto"]["why"] == f"auto took cpu: {said}: {todo}."
+
+
+def test_recorded_steps_or_the_reason_why_not(gpu_python, told, demo_checkpoint, tmp_path):
+    """As CUDA graphs, of a bundle that was exported for it: the tokens are the CPU's each time."""
+    from zen_edge.exporters import export  # seconds, for torch
+
+    bundle = export(demo_checkpoint, tmp_path / "out", precision="fp32", device="cuda").path
+    done = gpu_python("-c", dedent(RECORD), json.dumps([str(bundle), LINES, SEARCHES]))
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected = [told["cpu"]["tokens"]] * 3 if told["reason"] is None else told["cuda"]
+    assert json.loads(done.stdout) == expected
 
 
 def test_the_libraries_that_are_missing_are_those_the_system_does_not_find(gpu_python, told):
