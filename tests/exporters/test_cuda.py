@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,14 @@ def test_recorded_steps_say_the_same(
     assert grown and replayed[True] > replayed[False] / 4
     assert inspect_graph(bundle / STEP, "cuda")["graphs"][0]["on_device"]["fallback"] == {}
     assert sum(path.stat().st_size for path in bundle.glob("*.onnx")) < 0.01 * (bundle / "weights.bin").stat().st_size
+
+
+def test_threads_share_what_is_recorded(exported: tuple[Path, list[str]], load_bound: Callable[[Path], Any]) -> None:
+    """And not what they write."""
+    plain, recorded = both(exported[0] / "out", load_bound)
+    given = LINES * 4
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda line: told(recorded, [line], num_beams=2), given)) == [told(plain, [line], num_beams=2) for line in given]
 
 
 def test_a_recorded_cache_is_a_value(exported: tuple[Path, list[str]], load_bound: Callable[[Path], Any]) -> None:
