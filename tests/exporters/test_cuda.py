@@ -196,6 +196,7 @@ def test_weights_in_blocks_are_multiplied_with_halves(demo_checkpoint: Path, tmp
     zen_edge.export(demo_checkpoint, tmp_path / "fp32", precision="fp32", device="cuda", verify=False)
     zen_edge.quantize(tmp_path / "fp32", tmp_path / "again", precision=precision)
     assert (tmp_path / "again" / "weights.bin").read_bytes() == (tmp_path / "out" / "weights.bin").read_bytes()
+    assert (tmp_path / "again" / STEP).read_bytes() == (tmp_path / "out" / STEP).read_bytes()
     assert zen_edge.load(tmp_path / "again", device="cpu")("simple game") == "jeu simple"
 
 
