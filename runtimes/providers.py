@@ -63,6 +63,7 @@ CUDA = Provider(
     binds=True,
 )
 PROVIDERS = (CUDA, Provider("cpu", "CPUExecutionProvider", "cpu", {}, slower=("SkipLayerNormFusion", "BiasGeluFusion")))
+PACKAGES = {"cuda": "gpu", "tensorrt": "gpu", "openvino": "openvino", "dml": "directml", "qnn": "qnn"}  # builds on PyPI: onnxruntime-...
 ON_CUDA = (CUDA.name, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")  # those that compute where CUDA's memory is
 
 
@@ -115,7 +116,12 @@ def given_providers(given: Sequence[Given]) -> Provider:
         name, options = one if isinstance(one, tuple) and len(one) == 2 else (one, {})
         if not isinstance(name, str) or not isinstance(options, Mapping):
             raise OptionError(f"a provider is a name or (name, options), not {one!r}.")
-        chain.append((_offered(name, offered), {str(key): str(value) for key, value in options.items()}))
+        full = _offered(name, offered)
+        if full == PROVIDERS[-1].name and options:
+            raise OptionError(
+                f"{full} takes no options, and would leave {', '.join(map(str, options))} out without a word: threads are told by `threads`."
+            )
+        chain.append((full, {str(key): str(value) for key, value in options.items()}))
     for name, options in chain:
         reason = why_not(name, int(options["device_id"]) if options.get("device_id", "").isdecimal() else 0)
         if reason is not None:
@@ -137,7 +143,9 @@ def _offered(name: str, offered: Sequence[str]) -> str:
     if found is None:
         near = get_close_matches(name.removesuffix(SUFFIX).lower(), short, n=1)
         hint = f" (did you mean {short[near[0]]}?)" if near else ""
-        raise OptionError(f"{build()} offers no provider {name!r}{hint}; there are: {', '.join(offered)}.")
+        package = PACKAGES.get(name.removesuffix(SUFFIX).lower())
+        todo = f". For it: pip uninstall -y {build().split()[0]}, then pip install onnxruntime-{package}" if package else ""
+        raise OptionError(f"{build()} offers no provider {name!r}{hint}; there are: {', '.join(offered)}{todo}.")
     return found
 
 

@@ -20,6 +20,12 @@ def test_providers_by_name(zen, demo_fp32):
     assert unknown.exit_code == 1
     assert f"{build()} offers no provider 'openvino'" in unknown.stderr and CPU in unknown.stderr
     assert "--provider takes NAME[,KEY=VALUE...], and 'fast' is no KEY=VALUE" in zen("run", demo_fp32, "x", "--provider", "cpu,fast").stderr
+    for malformed, said in (
+        ("cpu,=1", "'=1' is no KEY=VALUE"),
+        (",fast=1", "',fast=1' names no provider"),
+        ("cpu,fast=1", f"{CPU} takes no options"),
+    ):
+        assert said in zen("run", demo_fp32, "x", "--provider", malformed).stderr
     assert "in the place of a device" in zen("run", demo_fp32, "x", "--provider", "cpu", "--device", "cpu").stderr
 
 

@@ -36,8 +36,8 @@ def test_auto_takes_the_gpu_that_can_start(monkeypatch):
 
 
 def test_what_a_user_names_is_passed_on(demo_fp32):
-    found = given_providers([("cpu", {"some": 1}), CPU])
-    assert found.chain() == [(CPU, {"some": "1"}), (CPU, {})]
+    found = given_providers([("cpu", {}), CPU])
+    assert found.chain() == [(CPU, {}), (CPU, {})]
     with load(demo_fp32, providers=[CPU], threads=1) as pipeline:
         assert pipeline("a text editor") == load(demo_fp32, threads=1)("a text editor")
         assert pipeline.provider.why == f"{CPU} asked for."
@@ -46,7 +46,11 @@ def test_what_a_user_names_is_passed_on(demo_fp32):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"providers": ["OpenVINO"]}, rf"offers no provider 'OpenVINO'; there are: .*{CPU}"),
+        (
+            {"providers": ["OpenVINO"]},
+            rf"no provider 'OpenVINO'; there are: .*{CPU}\. For it: pip uninstall -y onnxruntime, then pip install onnxruntime-openvino\.",
+        ),
+        ({"providers": [("cpu", {"fast": 1})]}, f"{CPU} takes no options, and would leave fast out"),
         ({"providers": ["cpus"]}, rf"'cpus' \(did you mean {CPU}\?\)"),
         ({"providers": []}, "providers takes a list"),
         ({"providers": CPU}, "providers takes a list"),

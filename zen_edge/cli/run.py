@@ -213,8 +213,10 @@ def run(
 def _provider(text: str) -> tuple[str, dict[str, str]]:
     """ "NAME,KEY=VALUE" as ONNX Runtime takes it."""
     name, *options = text.split(",")
+    if not name:
+        raise OptionError(f"--provider takes NAME[,KEY=VALUE...], and {text!r} names no provider.")
     for option in options:
-        if "=" not in option:
+        if "=" not in option.lstrip("="):
             raise OptionError(f"--provider takes NAME[,KEY=VALUE...], and {option!r} is no KEY=VALUE.")
     return name, dict(option.split("=", 1) for option in options)
 
