@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 Rows = Sequence[Sequence[int]]
 PADDING = 3  # columns beyond the longest line, so that every line is padded, one line alone too
 TOP = 8  # candidates to compare
+MOVED = 64  # positions to move: a window of speech has 1,500, which are moved alike
 
 
 def compare_graphs(folder: Path, manifest: Manifest, reference: Reference, sources: Rows, tokens: Rows) -> Iterator[OutputDifference]:
@@ -73,15 +74,15 @@ def compare_decoder(
     rows = np.arange(len(forced) + 1)[::-1] % len(forced)  # every row moved, one of them twice
     yield _compare_moved(folder, manifest, "reorder", {"beam_index": np.ascontiguousarray(rows)}, cross, (rows,))
     if any(graph.name == "cut" for graph in manifest.graphs):
-        length = next(iter(cross.values())).shape[2] // 2
+        length = min(MOVED, next(iter(cross.values())).shape[2]) // 2
         yield _compare_moved(folder, manifest, "cut", {"length": np.array([length])}, cross, (slice(None), slice(None), slice(length)))
 
 
 def _compare_moved(
     folder: Path, manifest: Manifest, graph: str, told: Mapping[str, Array], values: Mapping[str, Array], at: tuple[Any, ...]
 ) -> OutputDifference:
-    """What a graph that moves keys and values makes of those of cross-attention, (B,N,T,H), against `at` of them."""
-    names = {f"past_{name.removeprefix('cross_')}": value for name, value in values.items()}
+    """What a graph that moves keys and values makes of the first of cross-attention, (B,N,T,H), against `at` of them."""
+    names = {f"past_{name.removeprefix('cross_')}": np.ascontiguousarray(value[:, :, :MOVED]) for name, value in values.items()}
     moved = open_graph(folder, manifest, graph).run({**told, **names}, [name.replace("past_", "moved_") for name in names])
     given = np.stack([value.numpy() for value in moved.values()])
     expected = np.stack([value[at] for value in names.values()]).astype(given.dtype)  # in half precision keys and values are half

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import os
 import secrets
 import shutil
@@ -18,6 +19,7 @@ MANIFEST = "zen-edge.json"
 LARGEST_MANIFEST = 4 * 1024 * 1024
 MOST_FILES = 10_000
 DEEPEST = 8
+SPARE = 2**24  # bytes, never touched: let go where memory has run out, so that there is some to clean up with
 
 
 def unsafe_name(name: str) -> str | None:
@@ -119,6 +121,7 @@ def new_folder(out: Path, *, force: bool) -> Iterator[Path]:
     _refuse_unless_free(out, force)
     created: list[Path] = []
     part, held = None, None
+    spare = mmap.mmap(-1, SPARE, access=mmap.ACCESS_COPY)
     try:
         try:
             _make_parents(out.parent, created)
@@ -132,6 +135,7 @@ def new_folder(out: Path, *, force: bool) -> Iterator[Path]:
         except OSError as error:
             raise ZenEdgeError(f"cannot put the new folder in the place of {quoted(str(out))}: {reason(error)}; choose another OUT") from None
     except BaseException:
+        spare.close()
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
         for parent in reversed(created):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,4 +108,19 @@ def test_an_interruption_that_a_library_made_an_error_of(zen, demo_checkpoint, t
     monkeypatch.setattr("zen_edge.exporters.graphs.trace_encoder", interrupted)
     done = zen("export", demo_checkpoint, tmp_path / "out")
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (130, "zen-edge: interrupted")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.sweep
+def test_where_memory_runs_out_it_is_told_and_nothing_is_left(demo_checkpoint, tmp_path: Path):
+    resource = pytest.importorskip("resource")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (450 * 2**20, 450 * 2**20))  # enough to import PyTorch, not to trace
+
+    command = [sys.executable, "-m", "zen_edge", "export", str(demo_checkpoint), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, preexec_fn=limited)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("zen-edge: there is not enough memory for this: give more")
+    assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())

@@ -100,6 +100,7 @@ def test_a_truncated_file_is_refused(folder, tmp_path, size):
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.sweep
 def test_a_bundle_is_verified_in_turns(demo_fp32, demo_checkpoint, monkeypatch):
     closed = []
     rest = LargeSession.rest

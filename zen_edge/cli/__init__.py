@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -13,6 +16,10 @@ from typer.core import TyperGroup
 
 from zen_edge.checked import printable
 from zen_edge.errors import ZenEdgeError
+from zen_edge.files import SPARE
+
+# As the system, C++, PyTorch and ONNX Runtime tell it.
+STARVED = re.compile(r"cannot allocate memory|can't allocate memory|bad_?alloc|failed to allocate memory|not enough memory", re.IGNORECASE)
 
 
 class Commands(TyperGroup):
@@ -20,28 +27,43 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with mmap.mmap(-1, SPARE, access=mmap.ACCESS_COPY):
+                return super().invoke(ctx)
         except ZenEdgeError as error:
             _end_interrupted(error)
+            _end_starved(error)
             _end(error, str(error), error.exit_status)
         except KeyboardInterrupt as error:
             _end_interrupted(error)
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):  # typer's own; and the reader of stdout has seen enough
             raise
         except OSError as error:
+            _end_starved(error)
             _end(error, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
         except Exception as error:  # noqa: BLE001 - a slip of ours ends in one line as well; the traceback is one variable away
             _end_interrupted(error)
+            _end_starved(error)
             _end(error, f"unexpected {type(error).__name__}: {error}; run it again with ZEN_EDGE_DEBUG=1 and report what it prints.", 1)
 
 
 def _end_interrupted(error: BaseException) -> None:
     """Ends as interrupted, if that is what it is: libraries turn the interruption into an error of their own where it meets them at work."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt):
-        cause = cause.__cause__ or cause.__context__
-    if cause is not None:
+    if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error)):
         _end(error, "interrupted", 130)
+
+
+def _end_starved(error: BaseException) -> None:
+    """Ends for want of memory, if that is what it is, however the library at work calls it."""
+    if any(isinstance(cause, MemoryError) or STARVED.search(str(cause)) for cause in _causes(error)):
+        _end(error, "there is not enough memory for this: give more (`ulimit -a` tells the limits of a shell), or end what else runs.", 1)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """`error` and what led to it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _end(error: BaseException, text: str, status: int) -> NoReturn:
