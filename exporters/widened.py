@@ -64,7 +64,8 @@ def _widen(graph: ir.Graph, whole: Mapping[str, ir.TensorProtocol] | None) -> No
     for value in graph.initializers.values():
         tensor = value.const_value
         if tensor is not None and tensor.dtype == HALF:
-            array = tensor.numpy().astype(np.float32) if whole is None else _whole(str(value.name), tensor, whole)
+            rounded = str(value.name).endswith(SUFFIX)  # others are numbers that were written as halves
+            array = _whole(str(value.name), tensor, whole) if rounded and whole is not None else tensor.numpy().astype(np.float32)
             value.const_value = ir.tensor(array, name=value.name)
     for value in (*graph.initializers.values(), *graph.inputs):
         _single(value)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,15 +49,23 @@ def judged(
         if not exact.passed:
             return _refused(report, f"in single precision too it does not say what PyTorch says: {exact.failures[0]}")
         widen(bundle, rounded)
-        alone = {output.name: output for output in compare(rounded).outputs}
-    outputs = tuple(output if output.passed else _judged(output, alone[output.name], report.tolerance.cosine) for output in report.outputs)
-    worst = max(over, key=lambda output: output.max_rel)
+        alone = compare(rounded).outputs
+    pairs = list(_paired(report.outputs, alone))
+    outputs = tuple(output if output.passed else _judged(output, only, report.tolerance.cosine) for output, only in pairs)
+    worst, moved = max(((output, only) for output, only in pairs if not output.passed), key=lambda pair: pair[0].max_rel)
     told = (
         f"in half precision {worst.name} is off by {worst.max_rel:.2g} of its largest number; rounding the weights to half moves PyTorch's own by "
-        f"{alone[worst.name].max_rel:.2g}. In single precision the same graphs are off by {max(output.max_rel for output in exact.outputs):.1g}"
+        f"{moved.max_rel:.2g}. In single precision the same graphs are off by {max(output.max_rel for output in exact.outputs):.1g}"
     )
-    half = {"told": told, "rounding": {output.name: alone[output.name].max_rel for output in over}}
+    half = {"told": told, "rounding": {output.name: only.max_rel for output, only in pairs if not output.passed}}
     return replace(report, outputs=outputs, about={**report.about, "half": half})
+
+
+def _paired(outputs: Sequence[OutputDifference], alone: Sequence[OutputDifference]) -> Iterator[tuple[OutputDifference, OutputDifference]]:
+    """Each output with itself where only weights are rounded. A name may stand there twice, in one order; whole numbers are compared in single precision alone."""
+    left = list(alone)
+    for output in outputs:
+        yield output, left.pop(next(i for i, one in enumerate(left) if one.name == output.name))
 
 
 def _judged(output: OutputDifference, alone: OutputDifference, cosine: float) -> OutputDifference:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from zen_edge.check_half import FACTOR, MOST, _judged, judged
+from zen_edge.check_half import FACTOR, MOST, _judged, _paired, judged
 from zen_edge.parity import OutputDifference, ParityReport
 
 COSINE = 0.9995
@@ -29,6 +29,11 @@ def rounded(max_rel: float, cosine: float = 0.9999) -> OutputDifference:
 def test_an_output(output, alone, words):
     found = _judged(output, alone, COSINE)
     assert found.passed == (not words) and words in found.note and (found.note == "") == found.passed
+
+
+def test_outputs_are_paired_by_name_and_order():
+    one, two, whole = (replace(OVER, name=name, max_abs=size) for name, size in (("a", 1.0), ("a", 2.0), ("ids", 3.0)))
+    assert list(_paired((OVER, one, two), (whole, one, OVER, two))) == [(OVER, OVER), (one, one), (two, two)]
 
 
 def test_what_is_no_matter_of_rounding_is_left_alone(tmp_path):

@@ -30,10 +30,10 @@ def doctor(
         typer.echo(json.dumps({"healthy": healthy, "findings": [asdict(finding) for finding in found]}, ensure_ascii=False))
     else:
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
-        table = Table("", "what", "found", "what to do")
+        table = Table("", *(Column(name, overflow="fold") for name in ("what", "found", "what to do")))
         marks = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("problem", "bold red")}
         for finding in found:
             table.add_row(Text(*marks[finding.status]), finding.name, Text(finding.value), Text(finding.advice))
