@@ -49,7 +49,8 @@ class TextToText(Opened[Any]):
         self.manifest = manifest
         self._tokenizer = load_tokenizer(folder, manifest.tokenizer)
         self._model = self._load(folder, manifest, device, threads)
-        self._lanes = Lanes(folder, manifest, self.provider, threads, partial(self._load, folder, manifest, device, 1))
+        there = folder.absolute()  # wherever the process is when they are opened
+        self._lanes = Lanes(there, manifest, self.provider, threads, partial(self._load, there, manifest, device, 1))
         self._options = SettingsReader(manifest, self._tokenizer)
         self._attending = Attending(folder, manifest, device, threads)
 

@@ -105,8 +105,10 @@ def test_another_bundle_in_the_same_place_is_not_opened(demo_int8, demo_fp32, tm
     pipeline.close()
 
 
-def test_closing_lets_go_of_them(demo_int8, lines):
-    pipeline = zen_edge.load(demo_int8, threads=2)
+def test_closing_lets_go_of_what_was_opened_from_another_folder(demo_int8, lines, monkeypatch, tmp_path):
+    monkeypatch.chdir(demo_int8.parent)
+    pipeline = zen_edge.load(demo_int8.name, threads=2)
+    monkeypatch.chdir(tmp_path)
     pipeline(lines[:40], num_beams=1)
     pool = pipeline._lanes._opened[1]
     pipeline.close()
