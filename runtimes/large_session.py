@@ -36,8 +36,10 @@ class LargeSession(Session):
         self._turns = memory.turns() if mapped else None
         if self._turns is not None:
             self._turns.take(self)
-        self._reopen = partial(super().__init__, path, provider, threads, graph, packed=not mapped)
-        self._reopen()
+        self._begin = partial(
+            Session.__init__, path=path, provider=provider, threads=threads, graph=graph, packed=not mapped
+        )  # without self, which would never be freed
+        self._begin(self)
         self._size = size if mapped and mode == "auto" else 0
         self._open = partial(Session, path, provider, threads, graph)
         self._packing = Lock()
@@ -49,7 +51,7 @@ class LargeSession(Session):
         if self._turns is not None:
             self._turns.take(self)
             if self._session is None:
-                self._reopen()
+                self._begin(self)
         if self._size:
             with self._packing:  # by one thread, once
                 if self._size and memory.room() >= SPARE * self._size:

@@ -1,5 +1,7 @@
 """Weights of large graphs stay in the file when it is opened, and are packed once, by the first run, where there is room."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,6 +57,18 @@ def test_opening_does_not_read_the_weights(graph):
     held = opened(graph, size=0)
     assert resident() - before > SIDE * SIDE * 4 / 2
     del held
+
+
+def test_nothing_but_its_holder_holds_it(graph):
+    gc.disable()
+    try:
+        session = opened(graph)
+        said(session)
+        gone = weakref.ref(session)
+        del session
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_the_first_run_packs_once_however_many_threads_begin(graph, monkeypatch):
