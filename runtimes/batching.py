@@ -30,9 +30,9 @@ def batches(lengths: Sequence[int], num_beams: int, batch_tokens: int = BATCH_TO
         yield batch
 
 
-def close_lengths(lengths: Sequence[int], threads: int = 2) -> list[list[int]]:
-    """Positions of inputs that an encoder could take side by side, shortest first, in the parts that cost it least: padding costs as much as words do,
-    and each call CALL_TOKENS of them. One part where others gain little; but one thread takes more than twice PART_TOKENS in parts of so many, or of one input."""
+def close_lengths(lengths: Sequence[int], threads: int) -> list[list[int]]:
+    """Positions of inputs that an encoder with so many threads could take side by side, shortest first, in the parts that cost it least: padding costs as much
+    as words do, and each call CALL_TOKENS of them. One part where others gain little; but one thread takes more than twice PART_TOKENS in parts of so many, or of one input."""
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     sizes = np.array([lengths[i] for i in order])
     whole = max(lengths, default=0) * len(lengths)

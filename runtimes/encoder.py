@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zen_edge.manifest import Manifest
 from zen_edge.runtimes.batching import batches, close_lengths
+from zen_edge.runtimes.cores import usable_cores
 from zen_edge.runtimes.providers import Device, find_provider
 from zen_edge.runtimes.session import Session
 from zen_edge.runtimes.sized_session import SizedSession
@@ -31,6 +32,7 @@ class Encoder:
         graph = manifest.graph("encoder")
         provider = find_provider(device)
         self._session = SizedSession(folder / graph.file, provider, threads, graph)
+        self._threads = threads or usable_cores()
         self._on_cpu = provider.device == "cpu"
         self._axes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
         self._pad = {IDS: int(manifest.tokenizer.get("pad_token_id", 0))}
@@ -61,7 +63,7 @@ class Encoder:
         """Places of a batch, in the parts that cost a CPU least."""
         if not self._on_cpu:
             return [places]
-        return [[places[at] for at in part] for part in close_lengths([lengths[place] for place in places])]
+        return [[places[at] for at in part] for part in close_lengths([lengths[place] for place in places], self._threads)]
 
     def feeds(self, rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
         """What the graph reads of rows side by side, by name, (B,T) each, or (B,M) of places."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zen_edge import check_answers, check_ctc, check_encoder, check_half, check_module, check_seq2seq, check_speech, check_utterances, compared_on
-from zen_edge.attention_map import attention_file
+from zen_edge.check_again import export_again
 from zen_edge.check_generated import CASES, PADDED_ROWS, VERIFY_CASES, VERIFY_LINES, VERIFY_TOKENS, generated, scored_texts
 from zen_edge.check_tensors import compare_graphs, first_difference
 from zen_edge.checked import quoted
@@ -62,7 +62,7 @@ def parity(
             report,
             Path(bundle),
             manifest,
-            lambda out: _export_again(model if isinstance(model, str | Path) else _own(model, inputs), manifest, out, revision),
+            lambda out: export_again(_source(manifest, model, inputs), manifest, out, revision=revision),
             lambda folder: _compared(folder, read_manifest(folder), model, inputs, limit, revision, bisect=False, tell=tell),
             tell,
         )
@@ -112,6 +112,14 @@ def _compared(
     else:
         report = compare(bundle, manifest, checkpoint, lines, find_first=bisect, only_fitting=inputs is None, tell=tell)
     return report
+
+
+def _source(manifest: Manifest, model: str | Path | torch.nn.Module, inputs: object) -> str | Path | OwnModule | OwnSeq2Seq:
+    """What the bundle was made from: the modules that `model` means, or the checkpoint that it names."""
+    from zen_edge.exporters import find_own
+
+    own = find_own(model, inputs if manifest.task == "module" and not isinstance(model, str | Path) else None)
+    return own or cast("str | Path", model)
 
 
 def _kept(bundle: Path, manifest: Manifest, report: ParityReport, tell: Tell) -> ParityReport:
@@ -174,45 +182,10 @@ def verify(bundle: Path, checkpoint: Checkpoint | OwnModule | OwnSeq2Seq) -> Par
             _verified(bundle, manifest, checkpoint),
             bundle,
             manifest,
-            lambda out: _export_again(checkpoint, manifest, out, None),
+            lambda out: export_again(checkpoint, manifest, out),
             lambda folder: _verified(folder, read_manifest(folder), checkpoint),
             lambda step: None,
         )
-
-
-def _own(model: torch.nn.Module, inputs: object) -> OwnModule | OwnSeq2Seq:
-    from zen_edge.exporters import find_own
-
-    found = find_own(model, inputs)
-    assert found is not None
-    return found
-
-
-def _export_again(source: str | Path | Checkpoint | OwnModule | OwnSeq2Seq, manifest: Manifest, out: Path, revision: str | None) -> None:
-    """What `manifest` is of, in fp32, for the same device."""
-    from zen_edge.exporters import export, find_own
-    from zen_edge.exporters.module_bundle import export_module
-    from zen_edge.exporters.own_module import OwnModule
-    from zen_edge.exporters.own_seq2seq import OwnSeq2Seq
-    from zen_edge.exporters.seq2seq_bundle import export_seq2seq
-
-    own = find_own(source) if isinstance(source, str | Path) else source
-    attends = any(attention_file(graph.name) in manifest.files for graph in manifest.graphs)
-    if isinstance(own, OwnModule):
-        declared = check_module.declared(own, manifest)
-        export_module(
-            own, out, declared=declared, precision="fp32", device=manifest.device, force=False, verify=None, with_attention=attends, tell=_silent
-        )
-    elif isinstance(own, OwnSeq2Seq):
-        export_seq2seq(own, out, precision="fp32", device=manifest.device, force=False, verify=None, with_attention=attends, tell=_silent)
-    else:
-        checkpoint = cast("Checkpoint", own)
-        name, revision = (source, revision) if isinstance(source, str | Path) else (checkpoint.folder or checkpoint.name, checkpoint.revision)
-        export(name, out, precision="fp32", task=manifest.task, device=manifest.device, revision=revision, with_attention=attends)
-
-
-def _silent(step: str) -> None:
-    pass
 
 
 @contextmanager
@@ -354,11 +327,9 @@ def _bisect(
 ) -> OutputDifference | None:
     import tempfile
 
-    from zen_edge.exporters import export
-
     with tempfile.TemporaryDirectory() as name:
         fresh = Path(name) / "fresh"
-        export(checkpoint.folder or checkpoint.name, fresh, precision="fp32", task=manifest.task, revision=checkpoint.revision)
+        export_again(checkpoint, manifest, fresh)
         return first_difference(fresh, folder, manifest, reference, rows, tokens)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from zen_edge import compared_on
 from zen_edge.attention_map import attention_file
+from zen_edge.check_again import export_again
 from zen_edge.check_attention import compare_sounds
 from zen_edge.errors import CheckFailedError, InputError
 from zen_edge.inputs import Line
@@ -147,11 +148,10 @@ def _first_difference(folder: Path, manifest: Manifest, checkpoint: Checkpoint, 
     import tempfile
 
     from zen_edge.check_tensors import first_of
-    from zen_edge.exporters import export
 
     tell("export in fp32 and bisect")
     feeds = {checkpoint.model.main_input_name: features[None], "attention_mask": np.ones((1, len(features)), np.int64)}
     with tempfile.TemporaryDirectory() as name:
         fresh = Path(name) / "fresh"
-        export(checkpoint.folder or checkpoint.name, fresh, precision="fp32", task=manifest.task, revision=checkpoint.revision)
+        export_again(checkpoint, manifest, fresh)
         return first_of("ctc", feeds, fresh, folder, manifest)[0]

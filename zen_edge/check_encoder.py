@@ -11,6 +11,7 @@ import numpy as np
 
 from zen_edge import compared_on
 from zen_edge.attention_map import attention_file
+from zen_edge.check_again import export_again
 from zen_edge.errors import InputError
 from zen_edge.inputs import Line
 from zen_edge.manifest import Manifest
@@ -137,10 +138,9 @@ def _first_difference(
     folder: Path, manifest: Manifest, checkpoint: Checkpoint, row: Row, reads: Sequence[str], tell: Tell
 ) -> OutputDifference | None:
     from zen_edge.check_tensors import first_of
-    from zen_edge.exporters import export
 
     tell("export in fp32 and bisect")
     with tempfile.TemporaryDirectory() as name:
         fresh = Path(name) / "fresh"
-        export(checkpoint.folder or checkpoint.name, fresh, precision="fp32", task=manifest.task, revision=checkpoint.revision)
+        export_again(checkpoint, manifest, fresh)
         return first_of("encoder", _feeds(row, reads), fresh, folder, manifest)[0]

@@ -115,13 +115,13 @@ def _difference(name: str, expected: Array, given: Array, precision: str) -> Out
 def _first_difference(folder: Path, manifest: Manifest, own: OwnModule, tell: Tell) -> OutputDifference | None:
     import tempfile
 
+    from zen_edge.check_again import export_again
     from zen_edge.check_tensors import first_of
-    from zen_edge.exporters.module_bundle import export_module
 
     tell("export in fp32 and bisect")
     with tempfile.TemporaryDirectory() as name:
         fresh = Path(name) / "fresh"
-        export_module(own, fresh, declared=declared(own, manifest), precision="fp32", device="cpu", force=False, verify=None, tell=tell)
+        export_again(own, manifest, fresh, tell=tell)
         return first_of("module", {key: value.numpy() for key, value in own.inputs.items()}, fresh, folder, manifest)[0]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from zen_edge import compared_on
 from zen_edge.attention_map import attention_file
+from zen_edge.check_again import export_again
 from zen_edge.check_attention import compare_weights
 from zen_edge.check_generated import CASES, PADDED_ROWS, Tell, generated, scored_texts
 from zen_edge.check_steps import along, encoded
@@ -153,14 +154,13 @@ def _first_difference(
     """The first tensor out of tolerance against a fresh fp32 export: of the encoder, then of the first step."""
     import tempfile
 
-    from zen_edge.exporters.seq2seq_bundle import export_seq2seq
     from zen_edge.manifest import read_manifest
 
     tell("export in fp32 and bisect")
     ids, mask, forced, _ = _padded(reference, sources, tokens)
     with tempfile.TemporaryDirectory() as name:
         fresh = Path(name) / "fresh"
-        export_seq2seq(own, fresh, precision="fp32", device="cpu", force=False, verify=None, tell=tell)
+        export_again(own, manifest, fresh, tell=tell)
         first, _ = first_of("encoder", {"input_ids": ids, "attention_mask": mask}, fresh, folder, manifest)
         if first is None:
             handed = encoded(fresh, read_manifest(fresh), ids, mask)

@@ -191,18 +191,12 @@ class TextToText(Opened[Any]):
     ) -> Iterator[tuple[int, list[Hypothesis] | InputError, bool]]:
         """(place, answer, whether the call was stopped) of ids by place; `lines` has the line of each place."""
         width = max(settings.generation.num_beams, settings.generation.num_return_sequences)
+        ask = partial(self._decoded_part, rows, lines, settings, scores)
         stopped = False
         for members in _batches(rows, {place: self._apart(ids, settings.starts[lines[place]]) for place, ids in rows.items()}, width):
             if stopped:
                 yield from ((place, settings.nothing, True) for place in members)
                 continue
-
-            def ask(model: Any, part: Sequence[int], abandoned: Callable[[], bool]) -> tuple[Sequence[int], Run]:
-                starts = [settings.starts[lines[place]] for place in part]
-                steps = self._search(model, [rows[place] for place in part], starts, settings, scores=scores)
-                asked = asking(settings.should_stop, [lines[place] for place in part], starts, self._tokenizer.decode)
-                return part, _run(steps, lambda state: abandoned() or asked(state))
-
             in_lanes = None if settings.should_stop else self._lanes.run(ask, members, width)
             for part, (found, failure, stopped) in in_lanes or [ask(self._open_model(), members, lambda: False)]:
                 for place, sequences in zip(part, found or [None] * len(part), strict=True):
@@ -211,6 +205,22 @@ class TextToText(Opened[Any]):
                         yield place, [self._hypothesis(start, one, settings) for one in sequences], stopped
                     elif failure is not None:
                         yield place, failure, stopped
+
+    def _decoded_part(
+        self,
+        rows: Mapping[int, list[int]],
+        lines: Sequence[int],
+        settings: Settings,
+        scores: bool,
+        model: Any,
+        part: Sequence[int],
+        abandoned: Callable[[], bool],
+    ) -> tuple[Sequence[int], Run]:
+        """What `model` makes of the places in `part`, side by side, unless nobody waits for it any more."""
+        starts = [settings.starts[lines[place]] for place in part]
+        steps = self._search(model, [rows[place] for place in part], starts, settings, scores=scores)
+        stop = asking(settings.should_stop, [lines[place] for place in part], starts, self._tokenizer.decode)
+        return part, _run(steps, lambda state: abandoned() or stop(state))
 
     def _lines(self, inputs: object) -> Sequence[str]:
         """What a call is given, as lines."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import zen_edge
-from zen_edge.runtimes.batching import BATCH_ROWS, BATCH_TOKENS, CALL_TOKENS, LEAST_GAIN, batches, close_lengths, pad
+from zen_edge.runtimes.batching import BATCH_ROWS, BATCH_TOKENS, CALL_TOKENS, LEAST_GAIN, PART_TOKENS, batches, close_lengths, pad
 
 psutil = pytest.importorskip("psutil")
 
@@ -61,7 +61,7 @@ def test_close_lengths_cost_least_of_all_ways_to_cut(seed):
     ways = [[0, *at, len(lengths)] for number in range(len(lengths)) for at in combinations(inner, number)]
     ranked = sorted(lengths)
     costs = [sum((end - start) * ranked[end - 1] + CALL_TOKENS for start, end in pairwise(way)) for way in ways]
-    parts = close_lengths(lengths)
+    parts = close_lengths(lengths, threads=2)
     found = sum(len(part) * max(lengths[i] for i in part) + CALL_TOKENS for part in parts)
     assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
     assert [lengths[i] for part in parts for i in part] == ranked
@@ -69,8 +69,17 @@ def test_close_lengths_cost_least_of_all_ways_to_cut(seed):
 
 
 def test_close_lengths_cut_nothing_without_gain():
-    assert close_lengths([]) == [] and close_lengths([5]) == [[0]]
-    assert close_lengths([100] * 8) == [list(range(8))] and close_lengths([4, 3, 2, 1]) == [[3, 2, 1, 0]]
+    assert close_lengths([], 2) == [] and close_lengths([5], 2) == [[0]]
+    assert close_lengths([100] * 8, 2) == [list(range(8))] and close_lengths([4, 3, 2, 1], 2) == [[3, 2, 1, 0]]
+
+
+def test_one_thread_takes_so_many_tokens_at_a_time():
+    lengths = [40] * 30 + [PART_TOKENS + 1, 7, 900]
+    parts = close_lengths(lengths, threads=1)
+    assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
+    assert all(len(part) == 1 or len(part) * max(lengths[i] for i in part) <= PART_TOKENS for part in parts)
+    assert len(close_lengths([40] * 30, threads=2)) == 1 < len(close_lengths([40] * 30, threads=1))
+    assert close_lengths([PART_TOKENS] * 2, threads=1) == [[0, 1]]  # little more gains nothing
 
 
 @pytest.mark.parametrize("precision", ["pipeline", "int8"])
@@ -79,7 +88,7 @@ def test_an_encoder_in_parts_gives_the_same_keys_and_values(precision, request, 
     model = pipeline._open_model()
     rows = [pipeline._tokenizer.encode(line) for line in (lines[0], " ".join(lines[:4]), lines[1], " ".join(lines[4:12]), "tool")]
     ids, mask = pad(rows, pipeline._tokenizer.pad_token_id)
-    assert len(close_lengths(mask.sum(axis=1))) > 2
+    assert len(close_lengths(mask.sum(axis=1), 2)) > 2
     whole, parts = model._encode(ids, mask), model.encode(ids, mask).cross
     for name, values in parts.items():
         for row, length in enumerate(mask.sum(axis=1)):
