@@ -19,7 +19,8 @@ import torch
 from zen_edge.exporters.mapped_once import is_small
 
 MAPPED = Path("/proc/self/smaps")  # of Linux
-HEAD = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S{4} ([0-9a-f]+) \S+ [1-9]\d* +(/.*)$", re.MULTILINE)
+HEAD = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S{4} ([0-9a-f]+) \S+ (\d+) *(.*)$", re.MULTILINE)
+WRITTEN = re.compile(r"^(?:Anonymous|Swap): +[1-9]", re.MULTILINE)  # pages of the process's own, in memory or swapped out
 P, R = ParamSpec("P"), TypeVar("R")
 Storages = dict[int, torch.UntypedStorage]
 _turns: ContextVar[Turns | None] = ContextVar("zen_edge_turns", default=None)
@@ -162,8 +163,9 @@ def unchanged() -> Iterator[Region]:
         text = MAPPED.read_text(errors="surrogateescape")
         heads = list(HEAD.finditer(text))
         for head, behind in zip(heads, [*(head.start() for head in heads[1:]), len(text)], strict=True):
-            if re.search(r"^Anonymous: +0 kB$", text[head.end() : behind], re.MULTILINE):
-                yield Region(int(head[1], 16), int(head[2], 16), int(head[3], 16), head[4])
+            start, end, offset, inode, path = head.groups()
+            if int(inode) and path.startswith("/") and not WRITTEN.search(text, head.end(), behind):
+                yield Region(int(start, 16), int(end, 16), int(offset, 16), path)
 
 
 def trim() -> None:

@@ -76,6 +76,22 @@ def test_what_was_changed_is_kept_as_it_is(folder):
     assert checkpoint.weights_hash() == expected
 
 
+def test_what_was_written_is_told_from_what_lies_beside_it(tmp_path, monkeypatch):
+    def mapped(start: int, place: str, anonymous: int, swap: int) -> str:
+        return f"{start:x}-{start + 4096:x} rw-p 00001000 fe:00 {place}\nRss: 4 kB\nAnonymous: {anonymous:>15} kB\nKSM: 0 kB\nSwap: {swap:>15} kB\nVmFlags: rd\n"
+
+    (told := tmp_path / "smaps").write_text(
+        mapped(0x1000, "12 /weights", 0, 0)
+        + mapped(0x2000, "12 /weights", 4, 0)
+        + mapped(0x3000, "0 ", 0, 0)  # memory of no file that nobody has touched
+        + mapped(0x4000, "12 /weights", 0, 8)
+        + mapped(0x5000, "0 [heap]", 0, 0)
+        + mapped(0x6000, "13 /other name", 0, 0)
+    )
+    monkeypatch.setattr(turns, "MAPPED", told)
+    assert list(turns.unchanged()) == [turns.Region(0x1000, 0x2000, 0x1000, "/weights"), turns.Region(0x6000, 0x7000, 0x1000, "/other name")]
+
+
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
 def test_half_precision_is_held_as_it_was_stored(folder, half):
     model = load_checkpoint(folder).model
