@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zen_edge.errors import InputError
 from zen_edge.manifest import STATES_MASK, Graph, Manifest
 from zen_edge.runtimes.batching import close_lengths, pad_features
+from zen_edge.runtimes.beams import Writers, move, written
 from zen_edge.runtimes.cores import usable_cores
 from zen_edge.runtimes.decoding.step import Ids, StepScores
 from zen_edge.runtimes.providers import Device, Provider, find_provider
@@ -23,10 +24,10 @@ from zen_edge.runtimes.sized_session import SizedSession
 
 @dataclass(frozen=True)
 class Cache:
-    """What decoding remembers between steps; a value, never changed.
+    """What decoding remembers between steps; a value, used up where its rows change places.
 
     cross: cross-attention keys and values of every layer, (B,N,T,H). past: self-attention's, (R,N,P,H); arrays after a cut on the CPU. mask: (B,T), None where
-    every key is seen. R is a multiple of B.
+    every key is seen. R is a multiple of B. writers: as in `beams`, of as many words as there were when beams last changed places.
     """
 
     cross: dict[str, Any]
@@ -34,6 +35,7 @@ class Cache:
     mask: NDArray[np.int64] | None
     rows: int
     length: int
+    writers: Writers | None = None
 
 
 class EncoderDecoder:
@@ -150,7 +152,7 @@ class EncoderDecoder:
             rows=ids.size,
         )
         past = dict(zip(self._past, map(found.__getitem__, self._present), strict=True))
-        return found, Cache(cache.cross, past, cache.mask, R, cache.length + S)
+        return found, replace(cache, past=past, rows=R, length=cache.length + S)
 
     @staticmethod
     def _feeds(ids: Ids, cache: Cache, top_k: int, log_sum_exp: bool) -> dict[str, Any]:
@@ -170,10 +172,17 @@ class EncoderDecoder:
             cross = dict(zip(self._cross, moved.values(), strict=True))
             cache = replace(cache, cross=cross, mask=None if cache.mask is None else np.ascontiguousarray(cache.mask[input_index]))
         if beam_index is not None:
-            shapes = self._shapes(self._moved, len(beam_index), cache.length)
-            past = self._gather(cache.past, beam_index, shapes) if cache.length else self._empty(len(beam_index))
-            cache = replace(cache, past=past, rows=len(beam_index))
+            cache = self._rows_moved(cache, beam_index)
         return cache
+
+    def _rows_moved(self, cache: Cache, rows: Ids) -> Cache:
+        if not cache.length:
+            return replace(cache, past=self._empty(len(rows)), rows=len(rows))
+        if self._binds:
+            return replace(cache, past=self._gather(cache.past, rows, self._shapes(self._moved, len(rows), cache.length)), rows=len(rows))
+        writers = written(cache.writers, cache.rows, cache.length)
+        in_place = len(rows) == cache.rows and (views := _views(cache.past)) and move(views, rows, writers)
+        return replace(cache, past=cache.past if in_place else self._gather(cache.past, rows), rows=len(rows), writers=writers[rows])
 
     def _gather(self, values: dict[str, Any], rows: Ids, shapes: Shapes | None = None) -> dict[str, Any]:
         return self._moved_by(self._reorder, {"beam_index": np.ascontiguousarray(rows, np.int64)}, values, shapes)
@@ -194,6 +203,14 @@ class EncoderDecoder:
         """Keys and values before the first word, (R,N,0,H)."""
         heads, head_size = self._head_shape
         return dict.fromkeys(self._past, self._decoder.empty((rows, heads, 0, head_size), self._past[0]))
+
+
+def _views(past: Mapping[str, Any]) -> list[NDArray[Any]]:
+    """Arrays in whose place the values lie; none where they can't be had so."""
+    if any(isinstance(value, np.ndarray) for value in past.values()):
+        return []
+    views = {name: value.numpy() for name, value in past.items()}
+    return list(views.values()) if all(past[name].data_ptr() == view.ctypes.data for name, view in views.items()) else []
 
 
 def _scores_at(found: dict[str, Any], at: tuple[slice, int]) -> StepScores:

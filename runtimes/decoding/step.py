@@ -26,7 +26,7 @@ class StepScores:
 
 
 class Step(Protocol[C]):
-    """A decoder with its cache as a value: the cache given is never changed, a new one comes back.
+    """A decoder with its cache as a value: a new one comes back, and the cache given stays as it is, or, with a beam_index, is used up.
 
     R is a multiple of the number of inputs B that are left, and the rows of one input are contiguous. The number of rows per
     input may change from one step to the next (1 at the first step, then num_beams).
