@@ -19,6 +19,7 @@ from zen_edge.runtimes.cores import usable_cores
 from zen_edge.runtimes.providers import Provider
 
 ROWS = 16  # that decode side by side in a lane, at least: the weights are read once for all of them
+FEW_ROWS, TOKENS = 4, 2048  # or fewer, for so many tokens that the encoder of a lane reads
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -39,12 +40,14 @@ class Lanes(Generic[M]):
         self._opening = Lock()
         self._opened: tuple[M, ThreadPoolExecutor] | None = None
 
-    def run(self, ask: Ask[M, T], members: Sequence[int], width: int) -> list[T] | None:
-        """What `ask` returns for each lane's part of `members`, which are sorted by length and take `width` rows each; None where they are too few, or there are no lanes.
+    def run(self, ask: Ask[M, T], members: Sequence[int], width: int, tokens: int = 0) -> list[T] | None:
+        """What `ask` returns for each lane's part of `members`, which are sorted by length, have `tokens` together and take `width` rows each; None where they
+        are too few, or there are no lanes.
 
         The first error is raised when every lane has ended; `ask` is told by its last argument that nobody waits any more.
         """
-        if self.count == 1 or len(members) < self.count or len(members) * width < self.count * ROWS or (opened := self._open()) is None:
+        least = FEW_ROWS if tokens >= self.count * TOKENS else ROWS
+        if self.count == 1 or len(members) < self.count or len(members) * width < self.count * least or (opened := self._open()) is None:
             return None
         model, pool = opened
         abandoned = Event()

@@ -197,7 +197,7 @@ class TextToText(Opened[Any]):
             if stopped:
                 yield from ((place, settings.nothing, True) for place in members)
                 continue
-            in_lanes = None if settings.should_stop else self._lanes.run(ask, members, width)
+            in_lanes = None if settings.should_stop else self._lanes.run(ask, members, width, sum(len(rows[place]) for place in members))
             for part, (found, failure, stopped) in in_lanes or [ask(self._open_model(), members, lambda: False)]:
                 for place, sequences in zip(part, found or [None] * len(part), strict=True):
                     if sequences is not None:

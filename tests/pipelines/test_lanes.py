@@ -11,7 +11,7 @@ import pytest
 import zen_edge
 from zen_edge.errors import ZenEdgeError
 from zen_edge.manifest import read_manifest
-from zen_edge.runtimes.pipelines.lanes import ROWS, Lanes
+from zen_edge.runtimes.pipelines.lanes import FEW_ROWS, ROWS, TOKENS, Lanes
 from zen_edge.runtimes.providers import find_provider
 
 
@@ -57,6 +57,20 @@ def test_every_member_is_in_one_lane(demo_int8):
     assert [part for _, part, _ in found] == [list(range(lane, 3 * ROWS, 3)) for lane in range(3)]
     assert threading.get_ident() not in {thread for *_, thread in found} and {model for model, *_ in found} == {"model"}
     assert apart.run(lambda *_: 1, range(3 * ROWS - 1), 1) is None and apart.run(lambda *_: 1, range(2), 99) is None
+
+
+def test_few_rows_of_long_inputs_are_enough(demo_int8):
+    apart = lanes(demo_int8)
+    few = range(2 * FEW_ROWS)
+    assert apart.run(lambda *_: 1, few, 1, 2 * TOKENS - 1) is None and apart.run(lambda *_: 1, few[1:], 1, 2 * TOKENS) is None
+    assert apart.run(lambda *_: 1, few, 1, 2 * TOKENS) == [1, 1]
+
+
+def test_long_inputs_are_given_as_such(demo_int8, lines):
+    with zen_edge.load(demo_int8, threads=2) as pipeline:
+        text = " ".join(lines[:60])  # more than the 256 tokens that the model takes
+        pipeline([text] * (2 * ROWS - 1), num_beams=1, max_new_tokens=3, overflow="truncate")
+        assert pipeline._lanes._opened is not None
 
 
 @pytest.mark.parametrize("broken", [0, 1])
