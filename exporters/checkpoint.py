@@ -37,6 +37,7 @@ from zen_edge.errors import CheckpointError, UnsupportedModelError
 from zen_edge.exporters.architectures import architecture, require_exported
 from zen_edge.exporters.encoders import OF_TEXTS, class_of, drop_what_is_not_read, encoder_task
 from zen_edge.exporters.mapped_once import mapped_once
+from zen_edge.exporters.turns import in_pytorch
 from zen_edge.tasks import ENCODER_OUTPUTS
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -58,6 +59,7 @@ class Checkpoint:
     def model_type(self) -> str:
         return str(self.model.config.model_type)
 
+    @in_pytorch
     def weights_hash(self) -> str:
         return weights_hash(self.model)
 

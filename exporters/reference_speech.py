@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from zen_edge.exporters.architectures import architecture
 from zen_edge.exporters.checkpoint import Checkpoint
+from zen_edge.exporters.heard_once import heard_once
 from zen_edge.exporters.reference import eager
 from zen_edge.exporters.softmaxes import softmaxes
 from zen_edge.exporters.trace import DecoderSizes
@@ -31,6 +32,11 @@ class SpeechReference:
         self.sampling_rate = int(self._extractor.sampling_rate)
         self.end_token_ids = set(np.atleast_1d(self._model.generation_config.eos_token_id).tolist())
         self.pad_token_id = int(self._tokenizer.pad_token_id)
+        self._once = self._hearing()
+
+    def _hearing(self) -> Callable[[], AbstractContextManager[None]]:
+        """Blocks in which no window goes through the encoder again."""
+        return heard_once(self._model.get_encoder())
 
     def features(self, audio: Array) -> Array:
         """audio (samples,) -> (C,F), padded to a window."""
@@ -42,7 +48,7 @@ class SpeechReference:
     @in_pytorch
     def cross(self, features: Array, *, shorter: bool = False) -> dict[str, Array]:
         """features (B,C,F) -> cross_key_i, cross_value_i (B,N,T,H). shorter: than transformers takes, with the first positions."""
-        with self._shorter(self._model) if shorter else nullcontext():
+        with self._shorter(self._model) if shorter else self._once():
             outputs = FeatureEncoder(self._model, self.sizes.layers)(torch.from_numpy(features))
         names = [f"cross_{part}_{i}" for i in range(self.sizes.layers) for part in ("key", "value")]
         return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}
@@ -50,9 +56,10 @@ class SpeechReference:
     @in_pytorch
     def logits(self, features: Array, decoder_ids: Array) -> Array:
         """features (B,C,F) or as the model takes them, decoder_ids (B,S) -> (B,S,V), without a cache: every position at once."""
-        out = self._model(
-            **{self._model.main_input_name: torch.from_numpy(features)}, decoder_input_ids=torch.from_numpy(decoder_ids), use_cache=False
-        )
+        with self._once():
+            out = self._model(
+                **{self._model.main_input_name: torch.from_numpy(features)}, decoder_input_ids=torch.from_numpy(decoder_ids), use_cache=False
+            )
         return np.asarray(out.logits.numpy())
 
     @in_pytorch
@@ -73,7 +80,8 @@ class SpeechReference:
     @in_pytorch
     def prompt(self, features: Array, length: int) -> tuple[int, ...]:
         """What `model.generate` starts from for a window (C,F): a language it finds included."""
-        found = self._model.generate(torch.from_numpy(features[None]), return_dict_in_generate=True, max_new_tokens=1)
+        with self._once():
+            found = self._model.generate(torch.from_numpy(features[None]), return_dict_in_generate=True, max_new_tokens=1)
         row = (found["sequences"] if isinstance(found, dict) else found)[0].tolist()
         return tuple(row[:length])
 
@@ -88,7 +96,8 @@ class SpeechReference:
 
     @in_pytorch
     def _generate(self, features: torch.Tensor, **options: Any) -> tuple[int, ...]:
-        row = self._model.generate(features, **options)[0].tolist()
+        with self._once():
+            row = self._model.generate(features, **options)[0].tolist()
         while row and row[-1] in self.end_token_ids | {self.pad_token_id}:
             row.pop()
         return tuple(row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,10 @@ class UtteranceReference(SpeechReference):
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
         self.start_token_id = int(self._model.generation_config.decoder_start_token_id)
+
+    def _hearing(self) -> Callable[[], AbstractContextManager[None]]:
+        """Encoders of utterances have masks, outputs and names of inputs of their own: they are asked each time."""
+        return nullcontext
 
     def features(self, audio: Array) -> Array:
         """audio (samples,) -> (F,) or (F,n)."""

@@ -12,7 +12,9 @@ import transformers
 
 from zen_edge import check
 from zen_edge.errors import AudioError, BundleError, CheckFailedError, InputError, OptionError
-from zen_edge.runtimes import load
+from zen_edge.exporters import mapped_once
+from zen_edge.exporters.checkpoint import load_checkpoint
+from zen_edge.runtimes import load, memory
 from zen_edge.runtimes.audio import read_audio
 from zen_edge.runtimes.audio.voice_activity import Rules, VoiceActivity
 
@@ -244,3 +246,10 @@ def test_a_bundle_without_its_numbers_is_refused(wav2vec2, tmp_path):
     write_manifest(tmp_path / "bundle", replace(wav2vec2.bundle.manifest, limits=limits))
     with pytest.raises(BundleError, match="samples_per_frame"):
         load(tmp_path / "bundle")
+
+
+def test_a_large_model_is_verified_in_turns(wav2vec2, monkeypatch):
+    for owner, name, size in ((mapped_once, "LARGE", 0), (mapped_once, "SMALL", 2**10), (memory, "LARGE", 0)):
+        monkeypatch.setattr(owner, name, size)
+    report = check.verify(wav2vec2.bundle.path, load_checkpoint(wav2vec2.checkpoint))
+    assert report.passed, report.failures

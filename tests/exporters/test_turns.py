@@ -46,7 +46,7 @@ def test_nothing_stays_mapped_in_the_bundles_turn_and_everything_comes_back(fold
         assert mapped(folder) == 0
         assert all(tensor.isnan().all() for tensor in large(checkpoint.model))  # nothing can be computed with them unseen
         begin()
-        assert turns.in_pytorch(checkpoint.weights_hash)() == expected
+        assert checkpoint.weights_hash() == expected
         assert calls == ["rest"]
         assert mapped(folder) == 1
         begin()
