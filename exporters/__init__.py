@@ -14,7 +14,7 @@ from zen_edge.bundle import Bundle
 from zen_edge.errors import CheckFailedError, MissingDependencyError, OptionError, UnsupportedModelError
 from zen_edge.exporters.seq2seq import Seq2Seq, Vocabulary
 from zen_edge.files import MANIFEST, new_folder
-from zen_edge.inspection import describe_graph, on_device
+from zen_edge.inspection import describe_graph, describe_recorded, on_device
 from zen_edge.manifest import DEVICES, FORMAT, Manifest, describe_files, with_parity, write_manifest
 from zen_edge.parity import ParityReport
 from zen_edge.recipe import Recipe, require_kernels
@@ -190,7 +190,7 @@ def halve_measured(folder: Path, manifest: Manifest, measure: Measure, tell: Tel
 
 def tell_fallback(manifest: Manifest, tell: Tell) -> None:
     """Say which nodes the device that `manifest` was exported for leaves to the CPU, if there are any, in one step for each graph."""
-    for graph in manifest.graphs:
+    for graph in (*manifest.graphs, *manifest.recorded):
         found = on_device(graph, manifest.device)
         if manifest.device != "cpu" and found["fallback"]:
             some = "; ".join(f"{row['count']} {row['op']}: {row['reason']}" for row in found["reasons"][:3])
@@ -259,6 +259,7 @@ def _describe(
         made_with={name: version(name) for name in MADE_WITH},
         head=head,
         recipe=dict(Recipe.uniform(precision).parts),
+        recorded=describe_recorded(folder),
     )
 
 

@@ -20,7 +20,7 @@ from zen_edge.exporters.halved import IN_BLOCKS, Largest, is_halved, tell_larges
 from zen_edge.exporters.quantization import quantize
 from zen_edge.exporters.quantization.products import in_other_precisions
 from zen_edge.exporters.weights import save_graphs
-from zen_edge.inspection import describe_graph
+from zen_edge.inspection import describe_graph, describe_recorded
 from zen_edge.manifest import GROW, STEP, Manifest, describe_files, read_manifest, write_manifest
 from zen_edge.recipe import Recipe
 
@@ -80,6 +80,7 @@ def quantize_bundle(bundle: Path, folder: Path, recipe: Recipe, tell: Callable[[
         made_with=manifest.made_with | {name: version(name) for name in MADE_WITH},
         parity=None,
         activations=activations,
+        recorded=describe_recorded(folder),
     )
     write_manifest(folder, made)
     return Bundle(folder, made)

@@ -20,7 +20,7 @@ from zen_edge.errors import CheckFailedError
 from zen_edge.exporters.quantization.fp16 import HALF, LEAST, SINGLE
 from zen_edge.exporters.quantization.parts import bodies
 from zen_edge.exporters.weights import save_graphs
-from zen_edge.inspection import describe_graph
+from zen_edge.inspection import describe_graph, describe_recorded
 from zen_edge.manifest import Manifest, describe_files, read_manifest, write_manifest
 from zen_edge.recipe import Recipe
 
@@ -47,6 +47,7 @@ def widen(bundle: Path, out: Path, fresh: Path | None = None) -> Manifest:
         files=describe_files(out),
         parity=None,
         activations={},
+        recorded=describe_recorded(out),
     )
     write_manifest(out, made)
     return made

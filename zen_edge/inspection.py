@@ -8,7 +8,7 @@ from zen_edge import attention, graphs
 from zen_edge.checked import printable
 from zen_edge.errors import OptionError
 from zen_edge.kernels import missing
-from zen_edge.manifest import DEVICES, Graph, NodeKind, Tensor, read_manifest
+from zen_edge.manifest import DEVICES, GROW, STEP, Graph, NodeKind, Tensor, read_manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +36,11 @@ def describe_graph(path: Path, name: str) -> Graph:
         nodes=_node_kinds(flat),
         unfused_reasons=tuple(printable(node.reason)[:512] for node in unfused if node.reason),
     )
+
+
+def describe_recorded(folder: Path) -> tuple[Graph, ...]:
+    """Entries for the files for CUDA graphs that a bundle's folder has. Raises as `describe_graph`."""
+    return tuple(describe_graph(folder / file, Path(file).stem) for file in (STEP, GROW) if (folder / file).exists())
 
 
 def _tensor(value: Any) -> Tensor:
@@ -78,10 +83,14 @@ def _size_arithmetic(flat: graphs.FlatGraph) -> set[int]:
 
 
 def inspect_bundle(folder: Path, device: str = "cpu") -> dict[str, Any]:
-    """The values of `zen-edge inspect --json`. Reads the manifest alone; BundleError as `read_manifest`, OptionError for an unknown device."""
+    """The values of `zen-edge inspect --json`, graphs for CUDA graphs last. Reads the manifest alone; BundleError as `read_manifest`, OptionError for an unknown device."""
     _known(device)
     manifest = read_manifest(folder)
-    return {"task": manifest.task, "precision": manifest.precision, "graphs": [_summary(graph, device) for graph in manifest.graphs]}
+    return {
+        "task": manifest.task,
+        "precision": manifest.precision,
+        "graphs": [_summary(graph, device) for graph in (*manifest.graphs, *manifest.recorded)],
+    }
 
 
 def inspect_graph(path: Path, device: str = "cpu") -> dict[str, Any]:

@@ -74,7 +74,7 @@ class File:
 class Manifest:
     """head: what the outputs of a task without generation mean: labels, the token that stands for a mask. recipe: the precision of each part of the
     weights; None in bundles made before there were any. activations: {graph: how large its numbers became in fp32, and what stays single for that}, where an
-    export to half precision measured it. unrecorded: why an export for CUDA has no step for CUDA graphs."""
+    export to half precision measured it. recorded: the graphs of STEP and GROW, where an export for CUDA has them. unrecorded: why it has none."""
 
     format: int
     task: str
@@ -92,6 +92,7 @@ class Manifest:
     head: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, str] | None = None
     activations: dict[str, Any] = field(default_factory=dict)
+    recorded: tuple[Graph, ...] = ()
     unrecorded: str = ""
 
     def graph(self, name: str) -> Graph:
@@ -130,7 +131,7 @@ def _manifest(value: Value) -> Manifest:
     version = value.table().get("format", Value(None, f"{MANIFEST}.format")).integer(1)
     if version > FORMAT:
         raise BundleError(f"{MANIFEST} has format {version}, newer than the {FORMAT} this version reads: pip install --upgrade zen-edge")
-    of = value.record(Manifest, newer=("head", "recipe", "activations", "unrecorded"))
+    of = value.record(Manifest, newer=("head", "recipe", "activations", "recorded", "unrecorded"))
     manifest = Manifest(
         format=version,
         task=of["task"].text(WORD),
@@ -148,6 +149,7 @@ def _manifest(value: Value) -> Manifest:
         head=of["head"].free() if "head" in of else {},
         recipe=of["recipe"].optional(_recipe) if "recipe" in of else None,
         activations=of["activations"].free() if "activations" in of else {},
+        recorded=tuple(map(_graph, of["recorded"].items(GRAPHS))) if "recorded" in of else (),
         unrecorded=of["unrecorded"].text() if "unrecorded" in of else "",
     )
     if manifest.recipe is not None and manifest.precision != (coarsest := Recipe(manifest.recipe).precision):
@@ -157,8 +159,9 @@ def _manifest(value: Value) -> Manifest:
             Value(key, f"{MANIFEST}.{table}, a key").text()
     if not manifest.graphs or len(manifest.files) > MOST_FILES:
         raise BundleError(f"{MANIFEST} should name at least one graph and at most {MOST_FILES} files; export the bundle again")
-    _unique((graph.name for graph in manifest.graphs), "graphs")
-    for graph in manifest.graphs:
+    every = (*manifest.graphs, *manifest.recorded)
+    _unique((graph.name for graph in every), "graphs")
+    for graph in every:
         if graph.file not in manifest.files:
             raise BundleError(f"{MANIFEST}: {quoted(graph.file)}, of graph {quoted(graph.name)}, is not among its files; export the bundle again")
     return manifest

@@ -86,7 +86,7 @@ def test_an_export_for_cuda(exported: tuple[Path, list[str]], load_bound: Callab
     for name in ("encoder", "decoder"):
         told = manifest["activations"][name]
         assert 1 < told["largest"] < 1000 and told["single"] == {} and told["limit"] == 8188
-    assert fallback(tmp_path / "out") == {"encoder": {}, "decoder": {}, "reorder": {}, "cut": {}}
+    assert fallback(tmp_path / "out") == {"encoder": {}, "decoder": {}, "reorder": {}, "cut": {}, "step": {}, "grow": {}}
     for graph in manifest["graphs"]:
         assert not [kind for kind in graph["nodes"] if kind["op"] in HALVES and "float32" in kind["inputs"]]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

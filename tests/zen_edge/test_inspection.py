@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from rich.console import Console
 from zen_edge import graphs
 from zen_edge.errors import BundleError, MissingDependencyError, OptionError
 from zen_edge.inspection import describe_graph, inspect_bundle, inspect_graph, print_inspection
-from zen_edge.manifest import NodeKind, Tensor
+from zen_edge.manifest import NodeKind, Tensor, read_manifest, write_manifest
 
 from .small_graphs import MS, WEIGHT, attention, branch, function, node, save
 
@@ -144,6 +145,9 @@ def test_a_bundle_is_inspected_by_its_manifest(bundle: Path, monkeypatch: pytest
     assert json.loads(json.dumps(cpu)) == cpu
     with pytest.raises(OptionError, match="cpu, cuda"):
         inspect_bundle(bundle, "tpu")
+    manifest = read_manifest(bundle)
+    write_manifest(bundle, replace(manifest, recorded=(replace(manifest.graphs[0], name="step"),)))
+    assert inspect_bundle(bundle, "cuda")["graphs"] == [cuda["graphs"][0], {**cuda["graphs"][0], "name": "step"}]
 
 
 HALF = [node("Cast", ["q"], ["h"], to=TensorProto.FLOAT16)]
