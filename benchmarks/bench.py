@@ -60,6 +60,8 @@ def bench(
     task, room = _common_task(bundles), read_manifest(bundles[0]).limits.get("max_target_length")
     if room is not None and setting.max_new_tokens > room:
         raise OptionError(f"the model has room for {room} tokens of output, fewer than {setting.max_new_tokens}.")
+    if setting.cuda_graphs:
+        _require_recordable(bundles, setting.device)
     if batched and not all(map(_hears_windows, bundles)):
         raise OptionError("batched is for speech that is heard in windows, as Whisper hears it.")
     if task == SPEECH and source_tokens is not None:
@@ -94,6 +96,7 @@ def bench(
             "task": task,
             "device": setting.device,
             "memory": setting.memory,
+            "cuda_graphs": setting.cuda_graphs,
             "interleaved": len(everyone) > 1,
             "baseline": ours[0].name,
             "lines": len(chosen),
@@ -107,6 +110,19 @@ def bench(
         },
         "notes": [*busy(about), *notes(setting, len(everyone) > 1, task)],
     }
+
+
+def _require_recordable(bundles: Sequence[Path], device: str) -> None:
+    """OptionError where runs of a bundle cannot be recorded in CUDA graphs."""
+    from zen_edge.runtimes.binding import require_recordable
+
+    if device != "cuda":
+        raise OptionError(f"CUDA graphs are of cuda, and this is measured on {device}: give --device cuda, or leave cuda_graphs out.")
+    for bundle in bundles:
+        try:
+            require_recordable(read_manifest(bundle))
+        except OptionError as error:
+            raise OptionError(f"{bundle.name}: {error}") from None
 
 
 def _hears_windows(bundle: Path) -> bool:
@@ -156,6 +172,7 @@ def notes(setting: Setting, interleaved: bool, task: str) -> list[str]:
         "peak_memory_mb is the most memory the process ever held; disk_mb is all files of the folder it loads, the engine's own libraries left out (1 MB is 1e6 bytes).",
         "cpu_ms is the median time that all threads of a call spent on the CPU, spinning included.",
         "time_ratio is an engine's time over the first bundle's, round by round: above 1 the bundle is faster, below 1 it is slower.",
+        *(["Bundles record runs in CUDA graphs and replay them; other engines are as they are."] if setting.cuda_graphs else []),
         length,
         SCORED.get(task, "chrF is against the given targets."),
         "agreement is chrF against the texts of another engine, and says nothing about which of the two is better.",

@@ -32,7 +32,9 @@ for model in marian-en-fr bart-summaries; do
         "$bin/zen-edge" doctor "$bundle" --device cuda --json > "$bundle.placement.json"
         "$bin/zen-edge" parity "$bundle" "zen_edge/data/$model" --device cuda --report "$bundle.parity.html" || failed="$failed $model-$precision"
     done
-    "$bin/zen-edge" bench "$results/$model-fp32" "$results/$model-fp16" "$results/$model-int8-blocks" --against torch,ctranslate2:fp16,ctranslate2:int8 \
-        --model "zen_edge/data/$model" --device cuda --batch-sizes 1,8,32 --num-beams 1,4 --report "$results/bench/$model"
+    for graphs in "" --cuda-graphs; do
+        "$bin/zen-edge" bench "$results/$model-fp32" "$results/$model-fp16" "$results/$model-int8-blocks" --against torch,ctranslate2:fp16,ctranslate2:int8 \
+            --model "zen_edge/data/$model" --device cuda ${graphs:+"$graphs"} --batch-sizes 1,8,32 --num-beams 1,4 --report "$results/bench/$model$graphs"
+    done
 done
 [ -z "$failed" ] || { echo "parity did not hold:$failed" >&2; exit 3; }

@@ -19,14 +19,15 @@ SETTLE_S = 0.05  # between two turns: the threads of the one before may still sp
 
 @dataclass(frozen=True)
 class Setting:
-    """rounds: None takes 20, or as many as it needs to see every line. seconds: no round begins after them. exactly: max_new_tokens, no fewer. memory: of bundles, as
-    for `zen_edge.load`."""
+    """rounds: None takes 20, or as many as it needs to see every line. seconds: no round begins after them. exactly: max_new_tokens, no fewer. memory,
+    cuda_graphs: of bundles, as for `zen_edge.load`."""
 
     threads: int
     max_new_tokens: int
     exactly: bool = False
     device: str = "cpu"
     memory: str | None = None
+    cuda_graphs: bool = False
     rounds: int | None = None
     seconds: float = 60
     warm_up: int = 2
@@ -117,6 +118,7 @@ def measure(
                     task=task,
                     device=setting.device,
                     memory=setting.memory,
+                    cuda_graphs=setting.cuda_graphs,
                 )
                 running[contestant.name] = worker, Measured(contestant, loaded["seconds"], loaded["versions"])
                 running[contestant.name][1].first_call_s, *_ = call(contestant.name, 0)

@@ -41,11 +41,13 @@ def main(engine: str) -> None:
             elif do == "load":
                 start = time.perf_counter()
                 load = LOADS.get(request.get("task"), "load")
-                more = {"task": request["task"]} if load == "load_encoder" else {}
+                more: dict[str, Any] = {"task": request["task"]} if load == "load_encoder" else {}
                 if request.get("device", "cpu") != "cpu":
                     more["device"] = _able(module, request["device"])
                 if request.get("memory") is not None and getattr(module, "KEEPS_WEIGHTS", False):
                     more["memory"] = request["memory"]
+                if request.get("cuda_graphs") and getattr(module, "RECORDS_RUNS", False):
+                    more["cuda_graphs"] = True
                 translate = getattr(module, load)(Path(request["folder"]), request["precision"], request["threads"], **more)
                 answer = {
                     "seconds": time.perf_counter() - start,

@@ -12,16 +12,15 @@ PRECISIONS = ("as exported",)
 BATCHED = "-batched"  # behind a bundle's precision: recordings are cut at their silences, and the parts heard side by side
 DEVICES = ("cpu", "cuda")
 KEEPS_WEIGHTS = True
+RECORDS_RUNS = True
 PACKAGES = ("zen-edge", "onnxruntime", "onnxruntime-gpu", "numpy")  # one of the two builds
 INSTALL = 'pip install "zen-edge[cpu]"'
 
 
-def load(
-    folder: Path, precision: str, threads: int, device: str = "cpu", memory: str | None = None
-) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+def load(folder: Path, precision: str, threads: int, device: str = "cpu", **more: Any) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
     import zen_edge
 
-    pipeline = zen_edge.load(folder, device=device, threads=threads, memory=memory)
+    pipeline = zen_edge.load(folder, device=device, threads=threads, **more)
 
     def translate(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
         options = {"num_beams": num_beams, "max_new_tokens": max_new_tokens} | ({"min_new_tokens": max_new_tokens} if exactly else {})
@@ -32,11 +31,11 @@ def load(
 
 
 def load_speech(
-    folder: Path, precision: str, threads: int, device: str = "cpu", memory: str | None = None
+    folder: Path, precision: str, threads: int, device: str = "cpu", **more: Any
 ) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
     import zen_edge
 
-    pipeline: Any = zen_edge.load(folder, device=device, threads=threads, memory=memory)
+    pipeline: Any = zen_edge.load(folder, device=device, threads=threads, **more)
     decodes = any(graph.name == "decoder" for graph in pipeline.manifest.graphs)
     several = decodes and pipeline.manifest.generation.get("is_multilingual")
     spent = _timed(pipeline._model._encoder if decodes else pipeline._model._session)  # all of a model of one graph
@@ -55,11 +54,11 @@ def load_speech(
 
 
 def load_encoder(
-    folder: Path, precision: str, threads: int, task: str, device: str = "cpu", memory: str | None = None
+    folder: Path, precision: str, threads: int, task: str, device: str = "cpu", **more: Any
 ) -> Callable[..., tuple[list[Any], Callable[[], list[int]]]]:
     import zen_edge
 
-    pipeline: Any = zen_edge.load(folder, device=device, threads=threads, memory=memory)
+    pipeline: Any = zen_edge.load(folder, device=device, threads=threads, **more)
 
     def embed(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[Any], Callable[[], list[int]]]:
         return pipeline(texts).tolist(), lambda: [len(pipeline._tokenizer.encode(text)) for text in texts]

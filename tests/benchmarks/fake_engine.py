@@ -12,9 +12,12 @@ PRECISIONS = ("good", "noisy", "dies", "killed", "slow", "raises", "half", "brok
 PACKAGES = ("numpy",)
 INSTALL = "pip install numpy"
 KEEPS_WEIGHTS = True
+RECORDS_RUNS = True
 
 
-def load(folder: Path, precision: str, threads: int, memory: str = "") -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
+def load(
+    folder: Path, precision: str, threads: int, memory: str = "", cuda_graphs: bool = False
+) -> Callable[..., tuple[list[str], Callable[[], list[int]]]]:
     calls = 0
 
     def translate(texts: list[str], num_beams: int, max_new_tokens: int, exactly: bool) -> tuple[list[str], Callable[[], list[int]]]:
@@ -35,7 +38,9 @@ def load(folder: Path, precision: str, threads: int, memory: str = "") -> Callab
             time.sleep(0.02)
         if precision == "raises":
             raise ValueError("no\nsuch word")
-        return [f"{text} ({os.environ['OMP_NUM_THREADS']}{memory})" for text in texts], lambda: [len(text.split()) for text in texts]
+        return [f"{text} ({os.environ['OMP_NUM_THREADS']}{memory}{' recorded' * cuda_graphs})" for text in texts], lambda: [
+            len(text.split()) for text in texts
+        ]
 
     if precision == "broken":
         raise OSError("no such file")

@@ -2,12 +2,15 @@
 
 import importlib.metadata
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from zen_edge.benchmarks.engines import zen_edge as engine
 from zen_edge.cli import app
+from zen_edge.errors import OptionError
 
 ROW = {"engine", "precision", "batch_size", "num_beams", "latency_ms", "tokens_per_second", "load_s", "first_call_s", "peak_memory_mb", "disk_mb", "quality"}  # fmt: skip
 
@@ -76,6 +79,18 @@ def test_more_tokens_than_the_model_has_room_for(demo_int8: Path) -> None:
     done = bench(demo_int8, "--new-tokens", 9999)
     assert done.exit_code == 1 and "fewer than 9999" in done.stderr
     assert "memory 'ram' is not known" in bench(demo_int8, "--memory", "ram").stderr
+
+
+def test_cuda_graphs_that_cannot_be_recorded(demo_int8: Path) -> None:
+    for options, why in (
+        ((), "this is measured on cpu: give --device cuda"),
+        (("--device", "cuda"), "int8: the bundle was exported for the CPU"),
+    ):
+        done = bench(demo_int8, "--cuda-graphs", *options)
+        assert done.exit_code == 1 and why in done.stderr and done.stderr.count("\n") == 1
+    for load in (engine.load, engine.load_speech, partial(engine.load_encoder, task="text-embedding")):
+        with pytest.raises(OptionError, match="CUDA graphs are of CUDAExecutionProvider"):
+            load(demo_int8, "as exported", 1, cuda_graphs=True)
 
 
 @pytest.mark.parametrize("wrong", ["0", "1,x", "", "-1", "1,,2"])

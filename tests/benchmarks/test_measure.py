@@ -41,10 +41,10 @@ def test_every_line_is_seen_and_every_round_counted(fake: Fake) -> None:
 
 
 def test_forced_lengths_are_not_counted_but_known(fake: Fake) -> None:
-    """And where weights lie is told to engines that have a choice."""
-    case, _ = measure([fake("good")], batches(LINES, 2), 1, Setting(1, 8, exactly=True, memory="mapped", rounds=2), quiet)
+    """And where weights lie, and whether runs are recorded, is told to engines that have a choice."""
+    case, _ = measure([fake("good")], batches(LINES, 2), 1, Setting(1, 8, exactly=True, memory="mapped", cuda_graphs=True, rounds=2), quiet)
     assert case[0].tokens == [16, 16]
-    assert case[0].texts[0] == "one (1mapped)"
+    assert case[0].texts[0] == "one (1mapped recorded)"
 
 
 def test_who_dies_leaves_and_the_others_go_on(fake: Fake) -> None:

@@ -48,6 +48,9 @@ def bench(
         str | None,
         typer.Option(metavar="auto|mapped|packed", help="Of bundles: where the weights of large graphs lie, as for `zen-edge run`."),
     ] = None,
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="Of bundles, with --device cuda: record steps once and replay them, as for `zen-edge run`.")
+    ] = False,
     rounds: Annotated[int | None, typer.Option(min=1, help="Otherwise 20, or as many as every line needs.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="No round of a case begins after so many, 3 are done at least.")] = 60,
     report: Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.json and report.html into this folder.")] = None,
@@ -92,6 +95,7 @@ def bench(
         exactly=new_tokens is not None,
         device=device,
         memory=memory,
+        cuda_graphs=cuda_graphs,
         rounds=rounds,
         seconds=seconds,
     )
