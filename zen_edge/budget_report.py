@@ -30,7 +30,7 @@ def print_found(found: Found, console: Console) -> None:
     console.print(
         f"chosen: {found.chosen.name}, {found.chosen.megabytes:.1f} MB, loses {found.held_out:.3g}{doubt} of {found.budget.most:.3g} on the lines held out"
     )
-    for part, precision in found.chosen.recipe.parts.items():
+    for part, precision in found.chosen.recipe.of_groups(found.groups).items():
         console.print(f"    {part}: {precision}", highlight=False)
 
 

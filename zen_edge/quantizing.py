@@ -109,12 +109,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Found:
-    """fp32: the bundle as it was. groups, layers: each part alone in each precision; tried: whole recipes; chosen: the last of them that held, held_out: its loss
+    """fp32: the bundle as it was. groups: those it has weights of. alone: each part alone in each precision; tried: whole recipes; chosen: the last of them that held, held_out: its loss
     on the lines held out, and doubt: by about how much as many other lines would give another, None where outputs are compared."""
 
     bundle: Bundle
     budget: Budget
     fp32: Point
+    groups: frozenset[str]
     alone: tuple[Point, ...]
     tried: tuple[Point, ...]
     chosen: Point
@@ -135,6 +136,7 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
     kept, work = out.parent / f".{out.name[:50]}.search.json", out.parent / work_name(out.name, "search")
     key = hashlib.sha256(f"{(bundle / MANIFEST).read_text()} {lines} {asked.metric} in turns".encode()).hexdigest()
     layers, largest = _layers(bundle), None if fastest else measure_largest(bundle)  # half precision is not tried for speed
+    groups = frozenset(_by_group(layers))
     with (
         new_folder(out, force=force) as folder,
         Measure(
@@ -173,13 +175,13 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
             if i and (loss := measure.known_loss(recipe, 0)) is not None
         )
         if place == 0 and not held:
-            raise CheckFailedError(_refused(asked, fp32, tried, measure))
+            raise CheckFailedError(_refused(asked, fp32, groups, tried, measure))
         fit = [point for point in tried if point.recipe in (*held, recipes[place])]
         chosen = _fastest(fp32, fit) if fastest else fit[0]
         made = write(bundle, folder, chosen.recipe, _silent, largest)
         held_out, doubt = measure.loss(chosen.recipe, 1), measure.doubt(chosen.recipe)
     measure.forget()
-    return Found(replace(made, path=out), asked, fp32, tuple(alone), tried, chosen, held_out, doubt)
+    return Found(replace(made, path=out), asked, fp32, groups, tuple(alone), tried, chosen, held_out, doubt)
 
 
 def _losses(measure: Measure, recipes: Sequence[Recipe], half: int, done: int, advance: Advance) -> Callable[[Recipe], float]:
@@ -204,12 +206,12 @@ def _fastest(fp32: Point, fit: Sequence[Point]) -> Point:
     return min(faster, key=lambda point: point.milliseconds)
 
 
-def _refused(budget: Budget, fp32: Point, tried: Sequence[Point], measure: Measure) -> str:
+def _refused(budget: Budget, fp32: Point, groups: frozenset[str], tried: Sequence[Point], measure: Measure) -> str:
     """What was nearest to the budget, in words."""
     held_out = {point.name: loss for point in tried if (loss := measure.known_loss(point.recipe, 1)) is not None}
     worst = {point.name: max(point.loss or 0.0, held_out.get(point.name, 0.0)) for point in tried if not held_out or point.name in held_out}
     best = min((point for point in tried if point.name in worst), key=lambda point: worst[point.name])
-    changed = [f"{part} in {precision}" for part, precision in best.recipe.parts.items() if precision != "fp32"]
+    changed = [f"{part} in {precision}" for part, precision in best.recipe.of_groups(groups).items() if precision != "fp32"]
     some = ", ".join(changed[:TOLD]) + (f" and {len(changed) - TOLD} more" if len(changed) > TOLD else "")
     return (
         f"no recipe loses {budget.most:.3g} of {budget.metric} or less both on the lines searched and on those held out: the best found loses {worst[best.name]:.3g}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from zen_edge.errors import OptionError
@@ -47,6 +47,10 @@ class Recipe:
     def precision_of(self, group: str, layer: int | None = None) -> str:
         return self.parts.get(f"{group}.{layer}", self.parts[group])
 
+    def of_groups(self, groups: Collection[str]) -> dict[str, str]:
+        """What it says of these groups and their layers."""
+        return {part: precision for part, precision in self.parts.items() if part.split(".")[0] in groups}
+
     def changed(self, part: str, precision: str) -> Recipe:
         return Recipe.of({**self.parts, part: precision})
 
@@ -58,8 +62,7 @@ class Recipe:
     @property
     def is_half(self) -> bool:
         """Whether keys and values between the graphs are in half precision: where both kinds of attention are."""
-        attention = [precision for part, precision in self.parts.items() if part.split(".")[0] in ("self-attention", "cross-attention")]
-        return set(attention) == {"fp16"}
+        return set(self.of_groups(("self-attention", "cross-attention")).values()) == {"fp16"}
 
 
 def require_kernels(precision: str, device: str) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import zen_edge
 from zen_edge.budget import MEASURED, Budget
+from zen_edge.budget_report import print_found
 from zen_edge.errors import CheckFailedError, InputError, OptionError
 from zen_edge.exporters.bundles import quantize_bundle
 from zen_edge.inputs import read_questions
@@ -59,6 +63,9 @@ def test_answers_within_a_budget(answering, asked, tmp_path, monkeypatch, budget
     assert found.chosen.megabytes < found.fp32.megabytes
     assert dict(read_manifest(tmp_path / "out", hashes=True).recipe) == dict(found.chosen.recipe.parts)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    told = io.StringIO()
+    print_found(found, Console(file=told))
+    assert {part.split(".")[0] for part in re.findall(r"^    (\S+): \w", told.getvalue(), re.MULTILINE)} == {"embeddings", "encoder"}
 
 
 def test_nothing_is_faster_for_certain(answering, asked, tmp_path, monkeypatch):
