@@ -28,7 +28,6 @@ from zen_edge.exporters.quantization.parts import Part
 from zen_edge.exporters.quantization.products import Product
 
 CHUNK = 2**22  # numbers at a time
-LEAST = float(np.finfo(np.float32).tiny)  # a row of zeros divided by it is a row of zeros
 
 
 def quantize(weight: np.ndarray[Any, Any], axis: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -81,9 +80,8 @@ def _product(graph: ir.Graph, product: Product) -> None:
         (table,) = insert(node, "Transpose", [table], {"perm": [1, 0]})
     step, zero = number("step", np.float32(1 / 127)), number("zero", np.uint8(128))
     (size,) = insert(node, "Abs", [product.x])
-    (most,) = insert(node, "ReduceMax", [size, number("last_axis", np.array([-1], np.int64))], {"keepdims": 1})
-    (most,) = insert(node, "Max", [most, number("least", np.float32(LEAST))])  # (...,1)
-    (part,) = insert(node, "Div", [product.x, most])
+    (most,) = insert(node, "ReduceMax", [size, number("last_axis", np.array([-1], np.int64))], {"keepdims": 1})  # (...,1)
+    (part,) = insert(node, "Div", [product.x, most])  # not a number in a row of zeros; whatever whole number that becomes is multiplied by 0 below
     (whole,) = insert(node, "QuantizeLinear", [part, step, zero])
     (out,) = insert(node, "MatMulIntegerToFloat", [whole, table, step, scale, zero], domain=MICROSOFT)
     (out,) = insert(node, "Mul", [out, most])
