@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import zen_edge
@@ -13,6 +14,8 @@ from zen_edge.errors import CheckFailedError, InputError, OptionError, Unsupport
 from zen_edge.exporters.reference_seq2seq import Seq2SeqReference
 from zen_edge.inspection import inspect_bundle
 from zen_edge.runtimes.binding import Binding
+
+from .translators import swaying
 
 LINES = ["w1 w2 w3", "w9", "w4 w4 w30 w7 w12 w8 w1", "w5 w6", "w20 w21 w22 w23 w24 w25 w26 w27 w28 w29 w30", "w2 nowhere w3"]
 
@@ -93,6 +96,18 @@ def test_half_precision_is_checked_in_half(factory, tmp_path):
     made = zen_edge.export(factory("additive"), tmp_path / "out", device="cuda")
     assert (made.manifest.precision, made.manifest.device, made.manifest.parity["passed"]) == ("fp16", "cuda", True)
     assert not any(graph["on_device"]["fallback"] for graph in inspect_bundle(made.path, "cuda")["graphs"])
+
+
+@pytest.mark.sweep
+def test_half_precision_that_sways_is_judged_on_lines_of_its_own(tmp_path):
+    """Of modules themselves, which are exported once more to tell rounding from a fault: the lines are no example inputs of theirs."""
+    torch.manual_seed(0)
+    model = swaying()
+    made = zen_edge.export(model, tmp_path / "out", device="cuda", verify=False)
+    report = zen_edge.parity(made.path, model, inputs=LINES)
+    assert report.passed, report.failures
+    told = {output.name: output.max_rel for output in report.outputs if output.max_rel > report.tolerance.max_rel}
+    assert told.keys() == report.about["half"]["rounding"].keys() >= {"decoder.logits"}
 
 
 def test_it_tells_where_it_runs(additive, pipeline):
