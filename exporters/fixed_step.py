@@ -4,6 +4,8 @@
     after:   past_key_i, past_value_i (R,N,C,H) -> ScatterElements(at positions) -> present_key_i, present_value_i (R,N,C,H)
                                                    -> MultiHeadAttention(..., bias: no key after the query's own place)
 
+Heads that share keys and values have them repeated in between, of what Concat joins; their bias says already what each may see of the words that there are.
+
 Where the new words stand is not read off the past any more, whose length says nothing now, but told: positions (S), of the new words, and key_positions (C), which are
 0 to C-1. Both are inputs, because what is counted off shapes is counted on the CPU and would be copied from there in the middle of the step. `log_sum_exp` is always computed: a
 branch cannot be recorded.
@@ -14,6 +16,7 @@ the CPU each time, and a recording would copy it again from where it no longer i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,8 @@ from zen_edge.manifest import GROW, STEP
 
 WANTED = "want_log_sum_exp"
 UNRECORDED = ("ScatterND", "GatherND", "NonZero", "Compress", "Unique", "NonMaxSuppression")  # see above; or outputs as large as their values say
+BIAS = 5  # its place among the inputs of MultiHeadAttention
+LAYOUT = {"Unsqueeze", "Expand", "Reshape", "Transpose", "Cast", "Identity"}
 NEW, KEYS = Sum.of({"S": 1}), Sum.of({"P": 1, "S": 1})
 # Inputs that say a size, and are read on the CPU.
 SIZES = {"Reshape": (1,), "Expand": (1,), "ConstantOfShape": (0,), "Tile": (1,), "Slice": (1, 2, 3, 4), "Range": (0, 1, 2), "Concat": range(64)}
@@ -103,6 +108,7 @@ class _Fixing:
         self.positions = self._input("positions", "S")
         self.key_positions = self._input("key_positions", "C")
         self.indices: dict[str, ir.Value] = {}
+        self.masked: set[ir.Node] = set()
         self.biases: dict[tuple[ir.Value | None, bool], ir.Value] = {}
 
     def apply(self) -> None:
@@ -121,6 +127,8 @@ class _Fixing:
         for node in list(self.graph):
             if node.op_type == "MultiHeadAttention" and len(node.inputs) > 7:
                 self._attend(node)
+            elif node.op_type == "Concat" and self._is_past(node.inputs[0]):
+                self._join(node)
         for value in (*self.graph.inputs, *(output for node in self.graph for output in node.outputs)):
             if value.shape is not None:
                 sizes = [size if isinstance(size, int) else size.value for size in value.shape]
@@ -254,32 +262,61 @@ class _Fixing:
             _replace(old, new)
         self.graph.remove(node, safe=True)
         for kept, seen in written:
-            for use in list(seen.uses()):
-                if use.node.op_type == "Cast" and use.node.outputs[0].dtype == kept.dtype:
-                    _replace(use.node.outputs[0], kept)
+            _keep(kept, seen)
+
+    def _join(self, node: ir.Node) -> None:
+        """Keys or values that are joined before they are repeated for the heads that share them; nothing is seen of places after the last new word's."""
+        if len(node.inputs) != 2 or node.attributes["axis"].as_int() not in (2, -2) or node.inputs[1] is None:
+            raise NotFixed("Concat joins past keys or values in a way that is not known here")
+        kept, seen = self._scattered(node, node.inputs[0], node.inputs[1])
+        readers = list(_attention(node.outputs[0]))
+        _replace(node.outputs[0], seen)
+        self.graph.remove(node, safe=True)
+        _keep(kept, seen)
+        for reader in readers:
+            if reader not in self.masked:
+                bias = reader.inputs[BIAS] if len(reader.inputs) > BIAS else None
+                if len(reader.inputs) > BIAS + 1 or bias is None or "unidirectional" in reader.attributes:
+                    raise NotFixed("heads that share keys have no bias that says what they see")
+                reader.replace_input_with(BIAS, self._bias(reader, bias, causal=False))
+                self.masked.add(reader)
+
+    def _is_past(self, value: ir.Value | None) -> bool:
+        return value is not None and self._kept(value).name in self.past
+
+    def _kept(self, value: ir.Value) -> ir.Value:
+        """The input of the graph that `value` is, which may be single where it is kept in half."""
+        maker = value.producer()
+        found = maker.inputs[0] if maker is not None and maker.op_type == "Cast" else value
+        return value if found is None else found
 
     def _written(self, node: ir.Node, past: ir.Value | None, new: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """new (R,S,D) at its places in past (R,N,C,H), in the type that it is kept in, and in that of the attention, which may be single where all around it is half."""
-        single, maker = past, None if past is None else past.producer()
-        if maker is not None and maker.op_type == "Cast":
-            past = maker.inputs[0]
-        if past is None or past.name not in self.past or past.shape is None:
+        """new (R,S,D), as `_scattered`."""
+        kept = None if past is None else self._kept(past)
+        if past is None or kept is None or kept.name not in self.past or kept.shape is None:
             raise NotFixed("attention reads past keys or values that are computed")
-        heads, size = int(past.shape[1]), int(past.shape[3])
+        heads, size = int(kept.shape[1]), int(kept.shape[3])
         (split,) = insert(node, "Reshape", [new, self._constant(0, 0, heads, size)])
         (by_head,) = insert(node, "Transpose", [split], {"perm": [0, 2, 1, 3]})
+        for value, shaped in ((split, ("R", "S", heads, size)), (by_head, ("R", heads, "S", size))):
+            value.shape, value.type = ir.Shape(shaped), new.type
+        return self._scattered(node, past, by_head)
+
+    def _scattered(self, node: ir.Node, single: ir.Value, by_head: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """by_head (R,N,S,H) at its places in past (R,N,C,H), in the type that it is kept in, and in that of the attention, which may be single where all around it is half."""
+        past = self._kept(single)
+        assert past.shape is not None
+        heads, size = int(past.shape[1]), int(past.shape[3])
         key = f"{heads}x{size}"
         if key not in self.indices:
             (shape,) = insert(node, "Shape", [by_head])
             (column,) = insert(node, "Unsqueeze", [self.positions, self._constant(0, 1, 3)])
             (self.indices[key],) = insert(node, "Expand", [column, shape])
-        for value, shaped in ((split, ("R", "S", heads, size)), (by_head, ("R", heads, "S", size))):
-            value.shape, value.type = ir.Shape(shaped), new.type
         if past is not single:
             (by_head,) = insert(node, "Cast", [by_head], {"to": past.dtype})
         (present,) = insert(node, "ScatterElements", [past, self.indices[key], by_head], {"axis": 2})
         present.shape, present.type = ir.Shape(["R", heads, "C", size]), past.type
-        if single is None or past is single:
+        if past is single:
             return present, present
         (seen,) = insert(node, "Cast", [present], {"to": single.dtype})
         seen.shape, seen.type = present.shape, single.type
@@ -303,6 +340,22 @@ class _Fixing:
             out.type = ir.TensorType(dtype)
             self.biases[bias, causal] = out
         return self.biases[bias, causal]
+
+
+def _attention(value: ir.Value) -> Iterator[ir.Node]:
+    """What attends to keys that are `value` laid out in another way."""
+    for use in value.uses():
+        if use.node.op_type == "MultiHeadAttention":
+            yield use.node
+        elif use.node.op_type in LAYOUT:
+            yield from _attention(use.node.outputs[0])
+
+
+def _keep(kept: ir.Value, seen: ir.Value) -> None:
+    """Where `seen` is made what it is kept in again, that."""
+    for use in list(seen.uses()):
+        if use.node.op_type == "Cast" and use.node.outputs[0].dtype == kept.dtype:
+            _replace(use.node.outputs[0], kept)
 
 
 def _replace(old: ir.Value, new: ir.Value) -> None:

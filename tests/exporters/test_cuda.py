@@ -44,6 +44,7 @@ IN_BLOCKS = {"com.microsoft::MatMulNBits", "com.microsoft::GatherBlockQuantized"
 HALVES = {"MatMul", "com.microsoft::FusedMatMul", "com.microsoft::MultiHeadAttention"}
 FAMILIES: dict[str, tuple[Callable[[Path], object], str | None]] = {
     **{name: (lambda folder, name=name: write_tiny(folder, name), "translation") for name in ("bart", "m2m_100", "t5", "pegasus_x")},
+    "t5gemma, heads that share keys": (lambda folder: write_tiny(folder, "t5gemma", attn_logit_softcapping=None, sliding_window=24), "translation"),
     "whisper": (write_tiny_whisper, None),
     **{name: (lambda folder, name=name: write_tiny_utterances(folder, name), None) for name in ("moonshine", "speech_to_text")},
     **{name: (lambda folder, name=name: write_tiny_ctc(folder, name), None) for name in ("wav2vec2", "wavlm", "parakeet_ctc")},

@@ -41,6 +41,13 @@ RELATIVE = """keys = Range(zero, L, one)  wide = Unsqueeze(keys, first)  numbers
     far = Sub(wide, high)  near = Neg(far)  sizes = Shape(far)  none = Expand(zero, sizes)  distance = Max(near, none)  by_head = Gather(relative, distance)
     turned = Transpose <perm=[2,0,1]> (by_head)  flat = Unsqueeze(turned, first)  whole = Reshape(L, last)  shape = Concat <axis=0> (first_one, heads, new, whole)  bias = Expand(flat, shape)"""
 CASTS = "wide_key = Cast <to=1> (past_key_0)  wide_value = Cast <to=1> (past_value_0)  out, all_keys, all_values ="
+SHARED = """places = Range(zero, L, one)  wide = Unsqueeze(places, first)  numbers_ = Range(zero, S, one)  at_ = Add(numbers_, P)  high = Unsqueeze(at_, last)
+    added = Add(wide, high)  sees = {}  zero_ = Cast <to=1> (zero)  least = Sub(zero_, huge)  masked = Where(sees, zero_, least)  bias = Unsqueeze(masked, both)
+    mine = Gather <axis=2> (x, some)  new_key = Unsqueeze(mine, second)  whole = Reshape(L, last)  rows = Shape <start=0, end=1> (input_ids)
+    sizes = Concat <axis=0> (rows, first_one, heads, whole, four)  merged = Concat <axis=0> (rows, whole, eight)"""
+REPEATED = """  present_{0}_0 = Concat <axis=-2> (past_{0}_0, new_key)  by_group_{0} = Unsqueeze(present_{0}_0, heads)
+    many_{0} = Expand(by_group_{0}, sizes)  turned_{0} = Transpose <perm=[0,3,1,2,4]> (many_{0})  {0}s = Reshape(turned_{0}, merged)"""
+OF_SHARED = 'com.microsoft.MultiHeadAttention <num_heads=2, scale=0.5, mask_filter_value=-3e38> (x, keys, values, "", "", bias)'
 BIASES = {"": ("", '""'), "relative": (RELATIVE, "bias")}
 
 
@@ -53,7 +60,8 @@ def with_weights(text: str) -> onnx.ModelProto:
     made = onnx.parser.parse_model(text)
     rng = np.random.default_rng(0)
     weights = {"embedding": rng.normal(size=(WORDS, 8)), "table": rng.normal(size=(16, 8)), "relative": rng.normal(size=(16, 2))}
-    numbers = {"first_one": np.array([1]), "heads": np.array([2])}
+    numbers = {"first_one": np.array([1]), "heads": np.array([2]), "four": np.array([4]), "eight": np.array([8]), "both": np.array([0, 1])}
+    numbers |= {"some": np.arange(4), "huge": np.array(3e38, np.float32)}
     made.graph.initializer.extend(onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items())
     made.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in numbers.items())
     return onnx.shape_inference.infer_shapes(made)
@@ -64,6 +72,25 @@ def run(path: Path, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return dict(zip([value.name for value in session.get_outputs()], session.run(None, feeds), strict=True))
 
 
+def require_same(folder: Path, heads: int = 2) -> None:
+    """The step in `folder` says what the decoder there says, whatever stands in places that were not written yet."""
+    rng, length = np.random.default_rng(1), 0
+    past = dict.fromkeys(("past_key_0", "past_value_0"), np.zeros((R, heads, 0, 4), np.float32))
+    room = dict.fromkeys(past, np.full((R, heads, C, 4), 7, np.float32))  # what stands in a place before it is written is not seen
+    for S in (2, 1, 3, 1):
+        ids = rng.integers(0, WORDS, (R, S))
+        expected = run(folder / "decoder.onnx", {"input_ids": ids, "want_log_sum_exp": np.array(True), **past})
+        found = run(folder / STEP, {"input_ids": ids, "positions": np.arange(length, length + S), "key_positions": np.arange(C), **room})
+        past, room = ({name: given[name.replace("past", "present")] for name in past} for given in (expected, found))
+        length += S
+        for name in ("logits", "log_sum_exp"):
+            assert np.abs(expected[name] - found[name]).max() < 2e-6
+        for name in past:
+            assert np.array_equal(room[name][:, :, :length], past[name]) and (room[name][:, :, length:] == 7).all()
+    grown = run(folder / GROW, room)
+    assert np.array_equal(grown["moved_key_0"], np.concatenate([room["past_key_0"]] * 2, axis=2))
+
+
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_it_says_what_the_growing_one_says(tmp_path: Path, positions: str, bias: str) -> None:
@@ -72,21 +99,7 @@ def test_it_says_what_the_growing_one_says(tmp_path: Path, positions: str, bias:
     graph = onnx.load(tmp_path / STEP).graph
     assert not {node.op_type for node in graph.node} & {"If", "Range", "ScatterND", "GatherND"}
     assert {value.name for value in graph.input} == {"input_ids", "past_key_0", "past_value_0", "positions", "key_positions"}
-    rng, length = np.random.default_rng(1), 0
-    past = dict.fromkeys(("past_key_0", "past_value_0"), np.zeros((R, 2, 0, 4), np.float32))
-    room = dict.fromkeys(past, np.full((R, 2, C, 4), 7, np.float32))  # what stands in a place before it is written is not seen
-    for S in (2, 1, 3, 1):
-        ids = rng.integers(0, WORDS, (R, S))
-        expected = run(tmp_path / "decoder.onnx", {"input_ids": ids, "want_log_sum_exp": np.array(True), **past})
-        found = run(tmp_path / STEP, {"input_ids": ids, "positions": np.arange(length, length + S), "key_positions": np.arange(C), **room})
-        past, room = ({name: given[name.replace("past", "present")] for name in past} for given in (expected, found))
-        length += S
-        for name in ("logits", "log_sum_exp"):
-            assert np.abs(expected[name] - found[name]).max() < 2e-6
-        for name in past:
-            assert np.array_equal(room[name][:, :, :length], past[name]) and (room[name][:, :, length:] == 7).all()
-    grown = run(tmp_path / GROW, room)
-    assert np.array_equal(grown["moved_key_0"], np.concatenate([room["past_key_0"]] * 2, axis=2))
+    require_same(tmp_path)
 
 
 def test_attention_in_single_precision_of_what_is_kept_in_half(tmp_path: Path) -> None:
@@ -107,6 +120,27 @@ def test_attention_in_single_precision_of_what_is_kept_in_half(tmp_path: Path) -
     found = run(tmp_path / STEP, {"input_ids": ids, "past_key_0": room, "past_value_0": room, **told})
     assert np.array_equal(found["present_key_0"][:, :, :3], expected["present_key_0"])
     assert np.abs(found["logits"] - expected["logits"]).max() < 0.01  # the new words' keys are rounded to half before they are seen
+
+
+def sharing(sees: str = "LessOrEqual(wide, high)") -> onnx.ModelProto:
+    """Two heads that share one of keys and values, joined before it is repeated."""
+    text = DECODER.replace("float[R,2,", "float[R,1,").replace("out, present_key_0, present_value_0 =", "out =")
+    return with_weights(
+        text.format(positions=COUNTED, bias_nodes=SHARED.format(sees) + REPEATED.format("key") + REPEATED.format("value"), attention=OF_SHARED)
+    )
+
+
+@pytest.mark.parametrize("sees", ["LessOrEqual(wide, high)", "LessOrEqual(zero, added)"], ids=["words before", "all words"])
+def test_heads_that_share_keys_and_values(tmp_path: Path, sees: str) -> None:
+    onnx.save(sharing(sees), tmp_path / "decoder.onnx")
+    assert fixed_step.save_fixed_step(tmp_path) == ""
+    require_same(tmp_path, heads=1)
+
+
+def test_shared_keys_without_a_bias_are_refused(tmp_path: Path) -> None:
+    text = sharing()
+    next(node for node in text.graph.node if node.op_type == "MultiHeadAttention").input[5] = ""
+    assert refused(text, tmp_path) == "heads that share keys have no bias that says what they see"
 
 
 def refused(text: onnx.ModelProto, folder: Path) -> str:
