@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from zen_edge.errors import OptionError
 from zen_edge.recipe import GROUPS, Recipe
@@ -25,6 +26,10 @@ TRIED = ("fp16", "int8-blocks", "int8", "int4")
 QUICK = TRIED[1:]  # half precision is not faster on a CPU
 OF_LAYERS = {False: ("int8-blocks", "int4"), True: ("int8", "int4")}  # for the smallest, and for the fastest: the finer tells how the others do
 STEPS_BACK = 6  # recipes that are tried on the held-out lines
+
+
+OnHalf = Callable[[Recipe, int], float]
+"""(recipe, half of the lines)"""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,36 @@ def confirmed(recipes: Sequence[Recipe], place: int, loss: Callable[[Recipe], fl
     while place > 0 and loss(recipes[place]) > most:
         beyond, place = place, max(1, place - step) if place > 1 else 0
     return place + furthest(recipes[place:beyond], loss, most)
+
+
+def within(
+    recipes: Sequence[Recipe], whole: Sequence[Recipe], loss: OnHalf, doubt: Callable[[Recipe, int], float | None], most: float
+) -> tuple[list[Recipe], list[Recipe]]:
+    """The last of `recipes` and all of `whole` that are within the budget on both halves of the lines: by their loss alone, and with its standard error.
+
+    loss: on the lines to search on (0) or those held out (1), and doubt: its error there. With one each, on lines that chose among recipes as on those that did
+    not: the smallest of many is the one that chance was kindest to, and seldom is it so on both by that much. fp32, which is the first, is not among them."""
+
+    def with_doubt(recipe: Recipe) -> float:
+        searched = loss(recipe, 0) + (doubt(recipe, 0) or 0.0)
+        return searched if searched > most else max(searched, loss(recipe, 1) + (doubt(recipe, 1) or 0.0))
+
+    def by_loss(recipe: Recipe) -> float:
+        return max(loss(recipe, 0), loss(recipe, 1))
+
+    place = confirmed(recipes, furthest(recipes, lambda recipe: loss(recipe, 0), most), by_loss, most)
+    sure = confirmed(recipes, place, with_doubt, most)
+    held = [recipe for recipe in whole if by_loss(recipe) <= most]
+    certain = [recipe for recipe in held if with_doubt(recipe) <= most]
+    return [*recipes[max(1, place) : place + 1], *held], [*recipes[max(1, sure) : sure + 1], *certain]
+
+
+def lines_to_be_sure(lines: int, measured: Sequence[tuple[float, float | None]], most: float) -> float | None:
+    """About how many lines would tell that a recipe is within the budget, by the loss and its standard error on each half of `lines`: an error falls with the
+    square root of lines. None where these tell it, and without end where a loss is no less than `most`."""
+    if all(loss + (error or 0.0) <= most for loss, error in measured):
+        return None
+    return lines * max(((error or 0.0) / (most - loss)) ** 2 if loss < most else inf for loss, error in measured)
 
 
 def parts_to_try(layers: Mapping[str, Sequence[int]]) -> list[str]:

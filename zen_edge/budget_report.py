@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,13 @@ def print_found(found: Found, console: Console) -> None:
     console.print(
         f"chosen: {found.chosen.name}, {found.chosen.megabytes:.1f} MB, loses {found.held_out:.3g}{doubt} of {found.budget.most:.3g} on the lines held out"
     )
+    if found.to_be_sure is not None:
+        more = (
+            f"about {found.to_be_sure:,.0f} lines like these {found.lines:,} would tell"
+            if isfinite(found.to_be_sure)
+            else "give more, or a wider budget"
+        )
+        console.print(f"too few lines to be sure: with its standard error the loss is beyond the budget; {more}", highlight=False, soft_wrap=True)
     for part, precision in found.chosen.recipe.of_groups(found.groups).items():
         console.print(f"    {part}: {precision}", highlight=False)
 

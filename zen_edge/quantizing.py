@@ -10,7 +10,7 @@ from typing import Any
 
 from zen_edge.activations import Largest
 from zen_edge.activations import measure as measure_largest
-from zen_edge.budget import OF_LAYERS, QUICK, SCORES, TRIED, Budget, Trial, confirmed, furthest, parts_to_try, path
+from zen_edge.budget import OF_LAYERS, QUICK, SCORES, TRIED, Budget, Trial, lines_to_be_sure, parts_to_try, path, within
 from zen_edge.bundle import Bundle
 from zen_edge.check_quantized import compare
 from zen_edge.errors import CheckFailedError, InputError, MissingDependencyError, OptionError
@@ -110,7 +110,8 @@ class Point:
 @dataclass(frozen=True)
 class Found:
     """fp32: the bundle as it was. groups: those it has weights of. alone: each part alone in each precision; tried: whole recipes; chosen: the last of them that held, held_out: its loss
-    on the lines held out, and doubt: by about how much as many other lines would give another, None where outputs are compared."""
+    on the lines held out, and doubt: by about how much as many other lines would give another, None where outputs are compared. lines: that were measured;
+    to_be_sure: about how many would tell that it is within the budget with its standard error too, None where these do."""
 
     bundle: Bundle
     budget: Budget
@@ -121,10 +122,13 @@ class Found:
     chosen: Point
     held_out: float
     doubt: float | None = None
+    lines: int = 0
+    to_be_sure: float | None = None
 
 
 def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest: bool, force: bool, advance: Advance) -> Found:
-    """The smallest recipe, or the fastest here, whose loss against `bundle` is within `budget` on half of the lines and on the other half too.
+    """The smallest recipe, or the fastest here, whose loss against `bundle` is within `budget` on half of the lines and on the other half too, with the
+    standard error that it has on each; where there is none, the smallest or fastest by its loss alone.
 
     What was measured is kept beside `out` until the search ends. CheckFailedError, with the best that was found, where no recipe is within the budget.
     """
@@ -161,10 +165,7 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
         if len(recipes) == 1 and not fastest:
             raise CheckFailedError("no part of the bundle is smaller in another precision: stay with fp32.")
         whole = [recipe for recipe in map(Recipe.uniform, QUICK if fastest else ()) if recipe not in recipes]
-        losses = [_losses(measure, recipes, half, len(alone), advance) for half in (0, 1)]
-        within = furthest(recipes, losses[0], asked.most)
-        place = confirmed(recipes, within, lambda recipe: max(loss(recipe) for loss in losses), asked.most)
-        held = [recipe for recipe in whole if all(loss(recipe) <= asked.most for loss in losses)]
+        held, sure = within(recipes, whole, _losses(measure, recipes, len(alone), advance), measure.doubt, asked.most)
         tried = tuple(
             replace(
                 _point(f"recipe {i}" if i < len(recipes) else f"all {recipe.precision}", measure, recipe),
@@ -174,20 +175,21 @@ def within_budget(bundle: Path, out: Path, *, budget: str, inputs: Path, fastest
             for i, recipe in enumerate([*recipes, *whole])
             if i and (loss := measure.known_loss(recipe, 0)) is not None
         )
-        if place == 0 and not held:
+        if not held:
             raise CheckFailedError(_refused(asked, fp32, groups, tried, measure))
-        fit = [point for point in tried if point.recipe in (*held, recipes[place])]
-        chosen = _fastest(fp32, fit) if fastest else fit[0]
+        fit = [[point for point in tried if point.recipe in those] for those in (sure, held)]
+        chosen = _fastest(fp32, fit) if fastest else (fit[0] or fit[1])[0]
         made = write(bundle, folder, chosen.recipe, _silent, largest)
-        held_out, doubt = measure.loss(chosen.recipe, 1), measure.doubt(chosen.recipe)
+        found = [(measure.loss(chosen.recipe, half), measure.doubt(chosen.recipe, half)) for half in (0, 1)]
     measure.forget()
-    return Found(replace(made, path=out), asked, fp32, groups, tuple(alone), tried, chosen, held_out, doubt)
+    needed = lines_to_be_sure(len(lines), found, asked.most)
+    return Found(replace(made, path=out), asked, fp32, groups, tuple(alone), tried, chosen, *found[1], len(lines), needed)
 
 
-def _losses(measure: Measure, recipes: Sequence[Recipe], half: int, done: int, advance: Advance) -> Callable[[Recipe], float]:
-    """Of a recipe, told on the way; what it costs is measured while its bundle is there."""
+def _losses(measure: Measure, recipes: Sequence[Recipe], done: int, advance: Advance) -> Callable[[Recipe, int], float]:
+    """Of a recipe on a half, told on the way; what it costs is measured while its bundle is there."""
 
-    def measured(recipe: Recipe) -> float:
+    def measured(recipe: Recipe, half: int) -> float:
         name = f"recipe {recipes.index(recipe)} of {len(recipes) - 1}" if recipe in recipes else f"all in {recipe.precision}"
         advance(f"{name}{', lines held out' if half else ''}", done, done)
         measure.alone(recipe)
@@ -196,14 +198,15 @@ def _losses(measure: Measure, recipes: Sequence[Recipe], half: int, done: int, a
     return measured
 
 
-def _fastest(fp32: Point, fit: Sequence[Point]) -> Point:
-    """Of whole recipes, because the times of parts do not add up to theirs. CheckFailedError where none is faster than fp32 by more than its times vary."""
-    faster = [point for point in fit if point.milliseconds + point.spread < fp32.milliseconds]
-    if not faster:
-        raise CheckFailedError(
-            "nothing within the budget is faster, by more than its times vary, than fp32: stay with fp32, or search for the smallest without --fastest."
-        )
-    return min(faster, key=lambda point: point.milliseconds)
+def _fastest(fp32: Point, fit: Sequence[Sequence[Point]]) -> Point:
+    """Of whole recipes, because the times of parts do not add up to theirs; of the first of `fit` that has one. CheckFailedError where none is faster than fp32 by
+    more than its times vary."""
+    for points in fit:
+        if faster := [point for point in points if point.milliseconds + point.spread < fp32.milliseconds]:
+            return min(faster, key=lambda point: point.milliseconds)
+    raise CheckFailedError(
+        "nothing within the budget is faster, by more than its times vary, than fp32: stay with fp32, or search for the smallest without --fastest."
+    )
 
 
 def _refused(budget: Budget, fp32: Point, groups: frozenset[str], tried: Sequence[Point], measure: Measure) -> str:

@@ -63,6 +63,8 @@ class Measure:
         self._made, self._of = work / "bundle", Recipe.uniform("fp32")  # the bundle that was made last, and its recipe
         self._probed = Probed(bundle, task == "speech-recognition", layers, self._sources)
         self._timed: tuple[Any, list[Any]] | None = None
+        self._said: dict[str, list[Any]] = {}
+        self._left_out: dict[int, list[float]] = {}  # fp32's scores, of each half
 
     def __enter__(self) -> Measure:
         """ZenEdgeError where another search for the same bundle is at work."""
@@ -87,7 +89,7 @@ class Measure:
         if self.budget.metric not in SCORES:
             self._require_short()
             return
-        answers = {half: self._answers(self.bundle, half) for half in (0, 1) if f"score {half}" not in self._found}
+        answers = {half: self._answers(Recipe.uniform("fp32"), half) for half in (0, 1) if f"score {half}" not in self._found}
         self._require_none(
             [
                 (line, told)
@@ -125,22 +127,26 @@ class Measure:
         """By the budget's metric, on the lines to search on (0) or those held out (1)."""
         return self._measured(recipe, f"loss {half}", lambda folder: {"loss": self._loss(folder, recipe, half)})["loss"]
 
-    def doubt(self, recipe: Recipe) -> float | None:
-        """The standard error of the loss on the lines held out: as many other lines would give another by about so much. None where outputs are compared.
+    def doubt(self, recipe: Recipe, half: int) -> float | None:
+        """The standard error of the loss on a half: as many other lines would give another by about so much. None where outputs are compared.
 
         By a jackknife that leaves a tenth of the lines out at a time (Efron and Stein 1981, "The Jackknife Estimate of Variance")."""
         if self.budget.metric not in SCORES:
             return None
-        return self._measured(recipe, "doubt", lambda folder: {"doubt": self._jackknife(folder)})["doubt"]
+        return self._measured(recipe, f"doubt {half}", lambda folder: {"doubt": self._jackknife(recipe, half)})["doubt"]
 
-    def _jackknife(self, folder: Path) -> float:
-        before, after = self._answers(self.bundle, 1), self._answers(folder, 1)
-        groups = min(GROUPS_LEFT_OUT, len(before))
-        losses: list[float] = []
-        for left_out in range(groups):
-            lines, old, new = ([one for i, one in enumerate(every) if i % groups != left_out] for every in (self.halves[1], before, after))
-            losses.append(self.budget.loss(self._score(lines, old), self._score(lines, new)))
-        return float(np.std(losses) * np.sqrt(groups - 1))
+    def _jackknife(self, recipe: Recipe, half: int) -> float:
+        if half not in self._left_out:
+            self._left_out[half] = self._scores_left_out(Recipe.uniform("fp32"), half)
+        losses = [self.budget.loss(before, after) for before, after in zip(self._left_out[half], self._scores_left_out(recipe, half), strict=True)]
+        return float(np.std(losses) * np.sqrt(len(losses) - 1))
+
+    def _scores_left_out(self, recipe: Recipe, half: int) -> list[float]:
+        """Without each of the groups of lines."""
+        lines, answers = self.halves[half], self._answers(recipe, half)
+        groups = min(GROUPS_LEFT_OUT, len(lines))
+        left = [[i for i in range(len(lines)) if i % groups != group] for group in range(groups)]
+        return [self._score([lines[i] for i in places], [answers[i] for i in places]) for places in left]
 
     def known_loss(self, recipe: Recipe, half: int) -> float | None:
         """None where it was not measured."""
@@ -181,7 +187,7 @@ class Measure:
 
     def _loss(self, folder: Path, recipe: Recipe, half: int) -> float:
         if self.budget.metric in SCORES:
-            return self.budget.loss(self._found[f"score {half}"]["score"], self._score(self.halves[half], self._answers(folder, half)))
+            return self.budget.loss(self._found[f"score {half}"]["score"], self._score(self.halves[half], self._answers(recipe, half)))
         found = self._probed.all(folder, recipe, half)
         return 1 - (found.cosine if self.budget.metric == "cosine" else found.same)
 
@@ -195,11 +201,16 @@ class Measure:
         rate = load_extractor(read_config(self.bundle)).sampling_rate
         return [read_audio(source, None, rate) for source in sources]
 
-    def _answers(self, folder: Path, half: int) -> list[Any]:
+    def _answers(self, recipe: Recipe, half: int) -> list[Any]:
         """What is said first of each line, or the error of one that cannot be answered."""
+        name = _name(recipe, f"answers {half}")
+        if name not in self._said:
+            self._said[name] = self._answered(self._folder(recipe), self.halves[half])
+        return self._said[name]
+
+    def _answered(self, folder: Path, lines: Sequence[Lines]) -> list[Any]:
         from zen_edge.runtimes import load
 
-        lines = self.halves[half]
         with load(folder, device="cpu") as opened:
             pipeline: Any = opened
             if self.task == "question-answering":

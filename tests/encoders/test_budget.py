@@ -58,6 +58,7 @@ def test_answers_within_a_budget(answering, asked, tmp_path, monkeypatch, budget
     assert found.fp32.error < 1e-12
     assert found.held_out <= found.budget.most
     assert found.doubt is not None
+    assert found.to_be_sure is None
     assert found.chosen.held_out == found.held_out
     assert max(point.error for point in found.alone) > 1e-6
     assert found.chosen.megabytes < found.fp32.megabytes
@@ -120,7 +121,7 @@ def test_how_much_other_lines_would_say(answering, asked, tmp_path):
     def measured(budget: str, lines) -> float | None:
         given = (answering, "question-answering", Budget.parse(budget), (lines, lines), write, tmp_path / "kept.json", tmp_path / "work", budget, {})
         with Measure(*given) as measure:
-            return measure.doubt(recipe)
+            return measure.doubt(recipe, 1)
 
     (made := tmp_path / "made").mkdir()
     write(made, recipe)

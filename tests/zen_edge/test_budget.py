@@ -1,10 +1,11 @@
 """Budgets: how they are written, the order of recipes, and what is taken of them."""
 
 from itertools import pairwise
+from math import inf
 
 import pytest
 
-from zen_edge.budget import Budget, Trial, confirmed, furthest, parts_to_try, path
+from zen_edge.budget import Budget, Trial, confirmed, furthest, lines_to_be_sure, parts_to_try, path, within
 from zen_edge.errors import OptionError
 from zen_edge.recipe import Recipe
 
@@ -72,6 +73,47 @@ def test_no_recipe_further_than_the_one_that_is_confirmed_would_do(most):
 
     assert confirmed(many, 29, loss, most) == int(most)
     assert len(asked) <= 10
+
+
+MANY = [Recipe.uniform("fp32").changed(f"encoder.{i}", "int4") for i in range(12)]
+
+
+def chosen(losses, doubts, most: float, whole=()) -> tuple[list[int], list[int]]:
+    """The places of what is within the budget by its loss alone, and with its error too; losses, doubts: for each half, by the place of a recipe."""
+    every = [*MANY, *whole]
+    found = within(MANY, whole, lambda recipe, half: losses[half](every.index(recipe)), lambda recipe, half: doubts[half](every.index(recipe)), most)
+    return [every.index(recipe) for recipe in found[0]], [every.index(recipe) for recipe in found[1]]
+
+
+@pytest.mark.parametrize(
+    ("doubts", "held", "sure"),
+    [
+        ((0.0, 0.0), [8], [8]),
+        ((0.0, 2.0), [8], [6]),  # on the lines held out
+        ((3.0, 0.0), [8], [5]),  # on those searched
+        ((1.0, 2.0), [8], [6]),
+        ((7.9, 0.0), [8], []),  # nothing is within it for sure, and what was before still is
+        ((None, None), [8], [8]),  # where outputs are compared
+    ],
+    ids=str,
+)
+def test_a_loss_is_within_the_budget_with_its_error_on_both_halves(doubts, held, sure):
+    assert chosen((float, float), [lambda place, doubt=doubt: doubt for doubt in doubts], 8.4) == (held, sure)
+
+
+def test_whole_recipes_are_held_against_the_budget_with_their_errors():
+    whole = [Recipe.uniform(precision) for precision in ("int8", "int8-blocks", "int4")]
+    losses = dict(enumerate([*range(12), 0.1, 0.4, 2.0]))
+    assert chosen((losses.get, losses.get), (lambda place: 0.0, lambda place: 0.3), 0.5, whole) == ([12, 13], [12])
+
+
+def test_how_many_lines_would_tell():
+    assert lines_to_be_sure(600, [(0.1, 0.2), (0.3, 0.2)], 0.5) is None
+    assert lines_to_be_sure(600, [(0.5, 0.0), (-0.1, 0.2)], 0.5) is None
+    assert lines_to_be_sure(600, [(0.1, 0.2), (0.3, 0.4)], 0.5) == pytest.approx(2400)  # half the error: four times as many
+    assert lines_to_be_sure(600, [(-0.3, 1.2), (0.3, 0.1)], 0.5) == pytest.approx(600 * 2.25)
+    assert lines_to_be_sure(600, [(0.1, 0.2), (0.5, 0.1)], 0.5) == inf
+    assert lines_to_be_sure(600, [(0.1, None), (0.2, None)], 0.5) is None
 
 
 def test_layers_stand_for_their_group_where_there_are_several():
