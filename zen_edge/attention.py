@@ -38,7 +38,7 @@ def count_fused(graph: FlatGraph) -> int:
 
 
 def unfused(graph: FlatGraph) -> list[Node]:
-    """The softmaxes whose scores are a product of two activations, and that weigh the rows of another."""
+    """The softmaxes whose scores are a product of two activations, and that weigh the rows of another; not those of an If that has the operator in another branch, for other sizes."""
     makers: dict[str, list[Node]] = defaultdict(list)  # several for the output of an If
     users: dict[str, list[Node]] = defaultdict(list)
     for node in graph.nodes:
@@ -71,10 +71,12 @@ def unfused(graph: FlatGraph) -> list[Node]:
                     waiting.extend(value for value in onward(node) if value)
         return False
 
+    either = {node.branch[0] for node in graph.nodes if fused(node) and node.branch is not None}
     return [
         node
         for node in graph.nodes
         if node.op in SOFTMAX
+        and (node.branch is None or node.branch[0] not in either)
         and reaches(node.inputs[:1], lambda name: makers.get(name, []), lambda node: node.inputs, BEFORE)
         and reaches(node.outputs[:1], lambda name: users.get(name, []), lambda node: node.outputs, AFTER)
     ]

@@ -113,6 +113,23 @@ def test_of_two_branches_one_runs(tmp_path: Path) -> None:
     assert found.ops == {"If": 2, "MultiHeadAttention": 6}
 
 
+def test_what_is_fused_in_the_other_branch_is_no_attention_left_over(tmp_path: Path) -> None:
+    def choice(output: str, other: list[onnx.NodeProto]) -> onnx.NodeProto:
+        spelt = attention(f"{output}.spelt", f".{output}")
+        bodies = [
+            onnx.helper.make_graph(
+                nodes, nodes[-1].output[0], [], [onnx.helper.make_tensor_value_info(nodes[-1].output[0], onnx.TensorProto.FLOAT, None)]
+            )
+            for nodes in (spelt, other)
+        ]
+        return node("If", ["c"], [output], then_branch=bodies[0], else_branch=bodies[1])
+
+    fused, no_attention = node("MultiHeadAttention", ["q", "k", "v"], ["a.fused"], domain=MS, num_heads=2), node("Identity", ["q"], ["b.q"])
+    nodes = [choice("a", [fused]), choice("b", [no_attention]), node("Add", ["a", "b"], ["out"])]
+    found = describe_graph(save(tmp_path / "g.onnx", nodes), "g")
+    assert (found.fused_attention, found.unfused_attention) == (1, 1)
+
+
 def test_fused_attention_is_counted_by_domain(tmp_path: Path) -> None:
     nodes = [
         node("MultiHeadAttention", ["q", "k", "v"], ["a"], domain=MS, num_heads=2),

@@ -146,8 +146,9 @@ def test_relative_and_computed_positions_have_no_limit(export_family, name, tmp_
 
 
 def test_beams_over_long_inputs(write_family, tmp_path, monkeypatch):
-    """Their attention is another operator, which models as small as these would not have."""
+    """Their attention has other operators, which models as small as these would not have."""
     monkeypatch.setattr(beam_attention, "NARROW", 1)
+    monkeypatch.setattr(beam_attention, "WORTH", 100)
     folder, model = write_family("bart")
     bundle = export(folder, tmp_path / "out", task="translation")
     tokenizer = AutoTokenizer.from_pretrained(folder)
